@@ -1,0 +1,60 @@
+"""What the engine needs of other rooms; `app.py` fills these, so that no room knows another."""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
+
+from aibridge.nouns import Call, Result, Tool
+
+HeaderPairs = Sequence[tuple[bytes, bytes]]
+CallFinished = Callable[[Call, Result], None]
+
+
+class Answer(Protocol):
+    """An upstream's answer whose first status is known and below 400."""
+
+    status: int
+    headers: HeaderPairs
+
+    @property
+    def media_type(self) -> str:
+        """The content type without parameters, lower case."""
+        ...
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        """The body as it arrives, one item a network read.
+
+        Raises BridgeError (`upstream_unreachable`, `upstream_timeout`) when it breaks.
+        """
+        ...
+
+
+class Upstream(Protocol):
+    """One upstream model server."""
+
+    name: str
+
+    def ask(self, path: str, headers: HeaderPairs, body: bytes) -> AbstractAsyncContextManager[Answer]:
+        """POST `body` to `path`; leaving the context lets go of the connection.
+
+        Raises UpstreamRefused on a status of 400 and above, BridgeError when there is no answer.
+        """
+        ...
+
+
+class Toolbox(Protocol):
+    """The tools of all configured MCP servers."""
+
+    async def offer(self, wanted: str | None) -> tuple[Tool, ...]:
+        """The tools for one exchange, sorted by name.
+
+        `wanted`: comma list of servers, tools or patterns that narrows the choice; None for all.
+        """
+        ...
+
+    async def run(self, calls: Sequence[Call], tools: Sequence[Tool], finished: CallFinished) -> list[Result]:
+        """Run `calls` at the same time; results in call order, exactly one each, never an exception.
+
+        `tools` is the exchange's offer. `finished` hears of each call as it ends, also when cancelled.
+        """
+        ...

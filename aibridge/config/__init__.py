@@ -1,0 +1,26 @@
+"""The configuration: its models, and how a file becomes one."""
+
+from aibridge.config.loading import load, parse
+from aibridge.config.models import (
+    Bridge,
+    Config,
+    Log,
+    McpServer,
+    Records,
+    Server,
+    Telemetry,
+    Upstream,
+)
+
+__all__ = [
+    "Bridge",
+    "Config",
+    "Log",
+    "McpServer",
+    "Records",
+    "Server",
+    "Telemetry",
+    "Upstream",
+    "load",
+    "parse",
+]

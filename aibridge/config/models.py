@@ -1,0 +1,153 @@
+"""The configuration file as models: every key, its default, its meaning (3-interface.md).
+
+Secrets are `SecretStr`: they do not print, and `Config.secrets` lists them for the log to mask.
+"""
+
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
+
+from aibridge.config.units import Duration, Size
+
+NAME = r"^[A-Za-z][A-Za-z0-9_-]*$"
+Name = Annotated[str, Field(pattern=NAME)]
+
+
+def _http_url(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("write a whole URL that begins with http:// or https://")
+    return value.rstrip("/")
+
+
+HttpUrl = Annotated[str, AfterValidator(_http_url)]
+
+
+class Model(BaseModel):
+    """A part of the configuration; unknown keys are refused, values do not change later."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class Server(Model):
+    """Where aibridge listens and who may reach it."""
+
+    host: str = Field("127.0.0.1", description="address to listen on; other than loopback needs --insecure")
+    port: int = Field(4180, ge=0, le=65535, description="port to listen on; 0 takes a free one")
+    max_body: Size = Field(32 << 20, description="largest request body of bridged routes")
+    shutdown_grace: Duration = Field(30.0, description="how long running exchanges may finish on a stop")
+    allowed_hosts: list[str] = Field([], description="`Host` names served beside loopback names")
+    allowed_origins: list[str] = Field([], description="origins whose pages may call from a browser")
+
+
+class Upstream(Model):
+    """A model server that speaks an OpenAI-compatible API."""
+
+    base_url: HttpUrl = Field(description="the URL up to and with /v1")
+    api_key: SecretStr | None = Field(None, description="sent as bearer; absent: the caller's own goes on")
+    models: list[str] = Field(["*"], description="patterns of the models it serves")
+    headers: dict[str, SecretStr] = Field({}, description="added to every request")
+    connect_timeout: Duration = Field(10.0, description="until a connection is open")
+    first_byte_timeout: Duration = Field(600.0, description="until the status of an answer is known")
+    idle_timeout: Duration = Field(300.0, description="between two pieces of an answer")
+
+
+class McpServer(Model):
+    """An MCP server, in the shape of `mcpServers` entries of other tools' JSON."""
+
+    command: str | None = Field(None, description="program of a stdio server")
+    args: list[str] = Field([], description="its arguments")
+    env: dict[str, SecretStr] = Field({}, description="its environment, beside HOME, PATH and the like")
+    cwd: str | None = Field(None, description="its working directory")
+    url: HttpUrl | None = Field(None, description="URL of an HTTP server")
+    type: Literal["stdio", "http", "streamable-http", "sse"] | None = Field(
+        None, description="http (default for url), sse, or stdio (default for command)"
+    )
+    headers: dict[str, SecretStr] = Field({}, description="sent with every request to it")
+    mode: Literal["auto", "legacy"] = Field("auto", description="legacy: never probe for the 2026 protocol")
+    allow: list[str] = Field(["*"], description="patterns over its own tool names")
+    deny: list[str] = Field([], description="patterns left out; wins over allow")
+    timeout: Duration = Field(60.0, description="for one call")
+    disabled: bool = Field(False, description="true: not connected")
+
+    @model_validator(mode="after")
+    def _one_transport(self) -> "McpServer":
+        if (self.command is None) == (self.url is None):
+            raise ValueError("give either `command` (stdio) or `url` (http, sse)")
+        if self.type is not None and (self.type == "stdio") != (self.command is not None):
+            raise ValueError(f"type `{self.type}` goes with `{'command' if self.type == 'stdio' else 'url'}`")
+        return self
+
+
+class Bridge(Model):
+    """How an exchange is run."""
+
+    inject: bool = Field(True, description="default for callers that say nothing by x-aibridge-tools")
+    parallel_tool_calls: int = Field(8, ge=1, description="injected calls of a turn that run at a time")
+    heartbeat: Duration = Field(10.0, description="silence after which a keep-alive comment is sent")
+    tool_result_limit: int = Field(100_000, ge=1, description="characters of a tool result the model gets")
+    turn_separator: str = Field("\n\n", description="between visible texts of two turns")
+
+
+class Records(Model):
+    """Where usage records go and what they hold."""
+
+    url: str = Field("sqlite:///aibridge.db", description="database; SQLite")
+    journal: str = Field("./aibridge-journal", description="folder of the write-ahead journal")
+    prompts: bool = Field(True, description="keep prompt and reasoning texts")
+    arguments: bool = Field(True, description="keep tool arguments")
+    results: bool = Field(False, description="keep tool results")
+
+    @model_validator(mode="after")
+    def _known_database(self) -> "Records":
+        if not self.url.startswith("sqlite:///"):
+            raise ValueError("write a URL like sqlite:///aibridge.db")
+        return self
+
+
+class Log(Model):
+    """The log on stderr."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level shown")
+    format: Literal["auto", "console", "json"] = Field("auto", description="auto: console on a terminal")
+
+
+class Telemetry(Model):
+    """What is told to operators."""
+
+    log: Log = Field(Log(), description="the log on stderr")
+
+
+class Config(Model):
+    """The whole configuration file."""
+
+    server: Server = Field(Server(), description="where aibridge listens and who may reach it")
+    upstreams: dict[Name, Upstream] = Field(description="the first whose `models` match serves a request")
+    mcp_servers: dict[Name, McpServer] = Field({}, description="servers whose tools are injected")
+    bridge: Bridge = Field(Bridge(), description="how an exchange is run")
+    records: Records = Field(Records(), description="where usage records go and what they hold")
+    telemetry: Telemetry = Field(Telemetry(), description="what is told to operators")
+
+    @model_validator(mode="after")
+    def _some_upstream(self) -> "Config":
+        if not self.upstreams:
+            raise ValueError("`upstreams` needs at least one entry with a `base_url`")
+        return self
+
+    def secrets(self) -> frozenset[str]:
+        """Every secret value in the configuration, for the log to mask."""
+        return frozenset(_secrets(self))
+
+
+def _secrets(value: Any) -> Iterator[str]:
+    match value:
+        case SecretStr():
+            yield value.get_secret_value()
+        case BaseModel():
+            for name in type(value).model_fields:
+                yield from _secrets(getattr(value, name))
+        case dict():
+            for item in value.values():
+                yield from _secrets(item)

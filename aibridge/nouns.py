@@ -1,0 +1,161 @@
+"""What several rooms speak of: tools, calls, results, usage, callers, and the facts of an exchange.
+
+Facts are told as they happen to listeners (records, telemetry); a listener never waits and never raises.
+"""
+
+import secrets
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+CallStatus = Literal["ok", "error", "invalid_arguments", "timeout", "cancelled", "refused", "relayed"]
+ExchangeStatus = Literal["running", "completed", "failed", "cancelled", "interrupted"]
+UsageSource = Literal["provider", "estimated", "missing"]
+
+
+def new_id() -> str:
+    """A UUIDv7 (RFC 9562): sorts by the time it was made."""
+    millis = time.time_ns() // 1_000_000
+    value = millis << 80 | 0x7 << 76 | secrets.randbits(12) << 64 | 0b10 << 62 | secrets.randbits(62)
+    return str(uuid.UUID(int=value))
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A tool of an MCP server, as it is injected into a request."""
+
+    name: str
+    """The name that the model sees: `{server}__{tool}`, made valid."""
+    server: str
+    own_name: str
+    description: str
+    input_schema: Mapping[str, Any]
+
+
+@dataclass(slots=True)
+class Call:
+    """A tool call of a turn. `arguments` is the model's own text, valid JSON or not."""
+
+    id: str
+    name: str
+    arguments: str
+    injected: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What the model gets for an injected call; every call gets exactly one."""
+
+    call_id: str
+    text: str
+    status: CallStatus
+    started_at: float
+    """Unix time in seconds."""
+    duration_ms: int
+    error: str | None = None
+    """One sentence for the record where `status` is not `ok`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of one round. `input` excludes what came from or went into the provider's cache."""
+
+    input: int = 0
+    cache_read: int = 0
+    cache_write: int = 0
+    output: int = 0
+    reasoning: int = 0
+    audio_input: int = 0
+    audio_output: int = 0
+    other: Mapping[str, Any] = field(default_factory=dict)
+    source: UsageSource = "provider"
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who is calling, and with what program."""
+
+    id: str
+    """A key's id, an HMAC of the credential that was presented, or `anonymous`."""
+    client: str | None = None
+    user_agent: str | None = None
+    session_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ExchangeStarted:
+    """A client's request was read; times are Unix seconds."""
+
+    exchange_id: str
+    started_at: float
+    caller: Caller
+    api: str
+    path: str
+    model: str
+    upstream: str
+    streamed: bool
+    injected_tools: int
+    user: str | None = None
+    prompt: str | None = None
+    answers_call_id: str | None = None
+    metadata: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RoundEnded:
+    """An upstream round gave its turn, or was cut short (then `usage.source` says so)."""
+
+    exchange_id: str
+    round: int
+    usage: Usage
+    response_id: str | None = None
+    model: str | None = None
+    thought: str | None = None
+    """Reasoning text of the turn."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallEnded:
+    """A call got its result (injected) or was handed to the client (`relayed`)."""
+
+    exchange_id: str
+    round: int
+    call_id: str
+    name: str
+    injected: bool
+    arguments: str
+    status: CallStatus
+    started_at: float
+    duration_ms: int = 0
+    server: str | None = None
+    tool: str | None = None
+    error: str | None = None
+    result: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ExchangeEnded:
+    """The one ending of an exchange; told before the last byte leaves."""
+
+    exchange_id: str
+    ended_at: float
+    status: ExchangeStatus
+    http_status: int
+    rounds: int
+    attempts: int
+    model: str | None = None
+    response_id: str | None = None
+    error_code: str | None = None
+    error_message: str | None = None
+    first_byte_ms: int | None = None
+    first_text_ms: int | None = None
+    upstream_ms: int = 0
+    tools_ms: int = 0
+    overhead_ms: float = 0.0
+    recalled_turns: int = 0
+
+
+Fact = ExchangeStarted | RoundEnded | CallEnded | ExchangeEnded
+Listener = Callable[[Fact], None]

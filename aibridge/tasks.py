@@ -1,0 +1,30 @@
+"""The one place where tasks are started: each has a name, an owner, and is waited for.
+
+A lint rule refuses `asyncio.create_task` elsewhere.
+"""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+def start(work: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:
+    """Start `work` as a task called `name`; the caller owns it and has to end it with `stop`."""
+    return asyncio.get_running_loop().create_task(work, name=name)
+
+
+async def stop(*tasks: "asyncio.Task[Any]") -> None:
+    """Cancel `tasks` and wait until each has ended, however it ends.
+
+    Cancels again every second: anyio's teardown can swallow one native cancel (seen with mcp 2.3).
+    """
+    pending = {task for task in tasks if not task.done()}
+    while pending:
+        for task in pending:
+            task.cancel()
+        _, pending = await asyncio.wait(pending, timeout=1)
+    for task in tasks:
+        if not task.cancelled():
+            task.exception()  # marks it as seen
