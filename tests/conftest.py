@@ -1,0 +1,20 @@
+"""Fixtures that every room may use; the helpers behind them are in tests/support."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.serving import Model, scripted_model
+
+
+@pytest.fixture(scope="session")
+def _model() -> Iterator[Model]:
+    with scripted_model() as model:
+        yield model
+
+
+@pytest.fixture
+def model(_model: Model) -> Model:
+    """The scripted model on a real socket, its log empty."""
+    _model.forget()
+    return _model

@@ -1,0 +1,73 @@
+"""An ASGI application on a real socket, run by uvicorn in a thread of the test's own process."""
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.types import ASGIApp
+
+from aibridge.demo.model import Asked, create_model
+from tests.support.waiting import eventually
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """Where an application is reached."""
+
+    port: int
+
+    @property
+    def url(self) -> str:
+        """The origin, without a slash at its end."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def base_url(self) -> str:
+        """What clients of OpenAI's API want to know."""
+        return f"{self.url}/v1"
+
+
+@contextmanager
+def serving(app: ASGIApp) -> Iterator[Served]:
+    """Serve `app` until the block ends; its lifespan runs, and no thread or socket is left."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    config = uvicorn.Config(app, log_config=None, ws="none", timeout_graceful_shutdown=1)
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, args=([listener],), name="serving")
+    thread.start()
+    try:
+        eventually(lambda: server.started or not thread.is_alive(), what="the server's start")
+        assert server.started, "the application did not start; see the log"
+        yield Served(listener.getsockname()[1])
+    finally:
+        server.should_exit = True
+        thread.join()
+        listener.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Model(Served):
+    """The scripted model, and what it was asked."""
+
+    app: Starlette
+
+    @property
+    def asked(self) -> list[Asked]:
+        """The chat completions that it was asked for, oldest first."""
+        return [each for each in tuple(self.app.state.asked) if each.path == "/v1/chat/completions"]
+
+    def forget(self) -> None:
+        """Empty the log."""
+        self.app.state.asked.clear()
+
+
+@contextmanager
+def scripted_model() -> Iterator[Model]:
+    """The scripted model on a free port."""
+    app = create_model()
+    with serving(app) as served:
+        yield Model(served.port, app)
