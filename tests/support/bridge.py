@@ -3,7 +3,7 @@
 import json
 import sqlite3
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import closing
 from pathlib import Path
 from types import TracebackType
@@ -23,14 +23,17 @@ _AIBRIDGE = (sys.executable, "-m", "aibridge.cli")
 class Bridge:
     """`with Bridge(folder, config) as bridge:` begins when it serves and its MCP servers are connected.
 
-    `config` is the configuration file's content; host, port and the places of the records are added.
+    `config` is the configuration file's content; host and port are added. The records are in the folder.
+    `connected` names the MCP servers to wait for, where it shall not be all.
     """
 
-    def __init__(self, folder: Path, config: Mapping[str, Any], env: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, folder: Path, config: Mapping[str, Any], connected: Collection[str] | None = None
+    ) -> None:
         self.folder, self.port = folder, free_port()
         self.file = folder / "aibridge.yaml"
-        self._env = clean_env(folder / "home", **(env or {}))
-        self._servers = tuple(config.get("mcp_servers", {}))
+        self._env = clean_env(folder / "home")
+        self._awaited = config.get("mcp_servers", {}) if connected is None else connected
         listening = {**config.get("server", {}), "host": "127.0.0.1", "port": self.port}
         self.file.write_text(yaml.safe_dump({**config, "server": listening}, sort_keys=False))
         self._program: Program | None = None
@@ -70,7 +73,7 @@ class Bridge:
         self._program = Program(command, self.folder, self._env, "bridge")
         try:
             self._program.wait_for(f"{self.url}/healthz")
-            eventually(self._connected, 30, f"the connection to {', '.join(self._servers)}")
+            eventually(self._connected, 30, f"the connection to {', '.join(self._awaited)}")
         except BaseException:
             self._program.stop()
             raise
@@ -121,4 +124,4 @@ class Bridge:
     def _connected(self) -> bool:
         assert self.program.status is None, f"the bridge ended:\n{self.log}"
         states = self.readiness().get("mcp_servers", {})
-        return all(states.get(name, {}).get("state") == "connected" for name in self._servers)
+        return all(states.get(name, {}).get("state") == "connected" for name in self._awaited)

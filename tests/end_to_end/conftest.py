@@ -1,0 +1,34 @@
+"""The bridge between the clients and the scripted model, with the bundled MCP server behind it."""
+
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.bridge import Bridge
+from tests.support.serving import Model
+
+pytest.register_assert_rewrite("tests.end_to_end.conversations")
+
+
+@pytest.fixture(scope="session")
+def _bridge(_model: Model, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bridge]:
+    config = {
+        "upstreams": {"scripted": {"base_url": _model.base_url}},
+        "mcp_servers": {"demo": {"command": sys.executable, "args": ["-m", "aibridge.demo.tools"]}},
+    }
+    with Bridge(tmp_path_factory.mktemp("bridge"), config) as bridge:
+        yield bridge
+
+
+@pytest.fixture
+def bridge(model: Model, _bridge: Bridge) -> Bridge:
+    """A bridge that injects the demo server's tools; the model's log is empty."""
+    return _bridge
+
+
+@pytest.fixture(params=["straight", "bridged"])
+def base_url(request: pytest.FixtureRequest, model: Model) -> str:
+    """The model itself, and the model through the bridge: a client must not feel the difference."""
+    door: Model | Bridge = model if request.param == "straight" else request.getfixturevalue("bridge")
+    return door.base_url

@@ -1,0 +1,139 @@
+"""The OpenAI SDK for Python, sync and async: not streaming, a plain loop over a stream, and `.stream()`."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import openai
+import pytest
+from openai import AsyncOpenAI, OpenAI
+
+from tests.end_to_end.asking import Answer, Ask, Failed, Json, Outcome, Question, fold
+from tests.end_to_end.conversations import ADD, SdkConversations, said
+from tests.support.bridge import Bridge
+from tests.support.serving import Model
+
+KEY = "dummy"
+
+
+def _client(base_url: str) -> OpenAI:
+    return OpenAI(base_url=base_url, api_key=KEY, max_retries=0)
+
+
+def _async_client(base_url: str) -> AsyncOpenAI:
+    return AsyncOpenAI(base_url=base_url, api_key=KEY, max_retries=0)
+
+
+def _whole(completion: Any) -> Answer:
+    """What a completion of the SDK says; messages go back with the fields that were set, as the SDK does."""
+    choice, usage = completion.choices[0], completion.usage
+    return Answer(
+        message=choice.message.model_dump(mode="json", exclude_unset=True, warnings=False),
+        finish_reason=choice.finish_reason,
+        usage=usage and usage.model_dump(),
+        chunks=[completion.model_dump(mode="json", warnings=False)],
+    )
+
+
+def _dump(chunk: Any) -> Json:
+    dumped: Json = chunk.model_dump(mode="json", exclude_unset=True)
+    return dumped
+
+
+def _create(question: Question) -> Answer:
+    with _client(question.base_url) as client:
+        return _whole(client.chat.completions.create(**question.body))
+
+
+def _iterate(question: Question) -> Answer:
+    with _client(question.base_url) as client:
+        chunks = client.chat.completions.create(**question.body, stream=True)
+        return fold([_dump(chunk) for chunk in chunks])
+
+
+def _stream(question: Question) -> Answer:
+    with _client(question.base_url) as client, client.chat.completions.stream(**question.body) as stream:
+        return _whole(stream.get_final_completion())
+
+
+async def _create_async(question: Question) -> Answer:
+    async with _async_client(question.base_url) as client:
+        return _whole(await client.chat.completions.create(**question.body))
+
+
+async def _iterate_async(question: Question) -> Answer:
+    async with _async_client(question.base_url) as client:
+        chunks = await client.chat.completions.create(**question.body, stream=True)
+        return fold([_dump(chunk) async for chunk in chunks])
+
+
+async def _stream_async(question: Question) -> Answer:
+    client = _async_client(question.base_url)
+    async with client, client.chat.completions.stream(**question.body) as stream:
+        return _whole(await stream.get_final_completion())
+
+
+WAYS: dict[str, Ask] = {
+    "create": _create,
+    "iterate": _iterate,
+    "stream": _stream,
+    "create async": lambda question: asyncio.run(_create_async(question)),
+    "iterate async": lambda question: asyncio.run(_iterate_async(question)),
+    "stream async": lambda question: asyncio.run(_stream_async(question)),
+}
+
+
+def _outcome(way: str, question: Question) -> Outcome:
+    try:
+        return WAYS[way](question)
+    except openai.APIStatusError as error:
+        headers = dict(error.response.headers)
+        return Failed(type(error).__name__, error.message, error.status_code, error.body, headers)
+    except openai.APIError as error:
+        return Failed(type(error).__name__, error.message, body=error.body)
+
+
+@pytest.fixture(params=list(WAYS))
+def way(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
+
+
+@pytest.fixture
+def ask(way: str) -> Ask:
+    return lambda question: _outcome(way, question)
+
+
+@pytest.fixture
+def streams(way: str) -> bool:
+    return not way.startswith("create")
+
+
+class TestOpenAIPython(SdkConversations):
+    """All conversations, with the SDK for Python."""
+
+
+def test_the_exchange_is_in_the_records(bridge: Bridge, model: Model) -> None:
+    with _client(bridge.base_url) as client:
+        raw = client.chat.completions.with_raw_response.create(**_question(bridge, ADD).body)
+    exchange = raw.headers["x-aibridge-exchange-id"]
+    record = bridge.ended(exchange)
+    assert (record["status"], record["http_status"], record["rounds"]) == ("completed", 200, 2)
+    [call] = bridge.rows("tool_calls", exchange)
+    assert (call["server"], call["tool"], call["status"]) == ("demo", "add", "ok")
+    rounds = bridge.rows("token_usages", exchange)
+    asked = [each.usage or {} for each in model.asked]
+    assert [each["input"] for each in rounds] == [usage["prompt_tokens"] for usage in asked]
+    assert [each["output"] for each in rounds] == [usage["completion_tokens"] for usage in asked]
+
+
+def test_an_answer_seen_whole_is_recorded_even_after_sigkill(model: Model, tmp_path: Path) -> None:
+    with Bridge(tmp_path, {"upstreams": {"scripted": {"base_url": model.base_url}}}) as bridge:
+        answer = _iterate(_question(bridge, "count 50"))
+        bridge.kill()
+        assert answer.finish_reason == "stop"
+        assert bridge.records()["status"] == "completed"
+
+
+def _question(bridge: Bridge, text: str) -> Question:
+    return Question(bridge.base_url, {"model": "scripted-1", "messages": [said(text)]})
