@@ -8,13 +8,13 @@ from tests.support.serving import Model, scripted_model
 
 
 @pytest.fixture(scope="session")
-def _model() -> Iterator[Model]:
+def shared_model() -> Iterator[Model]:
     with scripted_model() as model:
         yield model
 
 
 @pytest.fixture
-def model(_model: Model) -> Model:
+def model(shared_model: Model) -> Model:
     """The scripted model on a real socket, its log empty."""
-    _model.forget()
-    return _model
+    shared_model.forget()
+    return shared_model

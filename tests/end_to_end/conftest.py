@@ -12,9 +12,9 @@ pytest.register_assert_rewrite("tests.end_to_end.conversations")
 
 
 @pytest.fixture(scope="session")
-def _bridge(_model: Model, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bridge]:
+def shared_bridge(shared_model: Model, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bridge]:
     config = {
-        "upstreams": {"scripted": {"base_url": _model.base_url}},
+        "upstreams": {"scripted": {"base_url": shared_model.base_url}},
         "mcp_servers": {"demo": {"command": sys.executable, "args": ["-m", "aibridge.demo.tools"]}},
     }
     with Bridge(tmp_path_factory.mktemp("bridge"), config) as bridge:
@@ -22,9 +22,9 @@ def _bridge(_model: Model, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 
 @pytest.fixture
-def bridge(model: Model, _bridge: Bridge) -> Bridge:
+def bridge(model: Model, shared_bridge: Bridge) -> Bridge:
     """A bridge that injects the demo server's tools; the model's log is empty."""
-    return _bridge
+    return shared_bridge
 
 
 @pytest.fixture(params=["straight", "bridged"])

@@ -26,10 +26,12 @@ def everything_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def _many(_model: Model, everything_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bridge]:
+def shared_many(
+    shared_model: Model, everything_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Bridge]:
     zone = ["--local-timezone", "UTC"]
     config = {
-        "upstreams": {"scripted": {"base_url": _model.base_url}},
+        "upstreams": {"scripted": {"base_url": shared_model.base_url}},
         "mcp_servers": {
             "time": {"command": str(python_program("mcp-server-time")), "args": zone},
             "everything": {"command": str(node_program("mcp-server-everything")), "args": ["stdio"]},
@@ -42,9 +44,9 @@ def _many(_model: Model, everything_url: str, tmp_path_factory: pytest.TempPathF
 
 
 @pytest.fixture
-def many(model: Model, _many: Bridge) -> Bridge:
+def many(model: Model, shared_many: Bridge) -> Bridge:
     """A bridge with three MCP servers; the model's log is empty."""
-    return _many
+    return shared_many
 
 
 def _ask(bridge: Bridge, said: str) -> tuple[str, str]:
