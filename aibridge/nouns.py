@@ -31,7 +31,7 @@ class Tool:
     server: str
     own_name: str
     description: str
-    input_schema: Mapping[str, Any]
+    input_schema: Mapping[str, Any] = field(hash=False)
 
 
 @dataclass(slots=True)

@@ -1,6 +1,6 @@
 """What the engine needs of other rooms; `app.py` fills these, so that no room knows another."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
@@ -21,8 +21,8 @@ class Answer(Protocol):
         """The content type without parameters, lower case."""
         ...
 
-    def chunks(self) -> AsyncIterator[bytes]:
-        """The body as it arrives, one item a network read.
+    async def read(self) -> bytes:
+        """The next piece of the body as it arrives; empty at the end.
 
         Raises BridgeError (`upstream_unreachable`, `upstream_timeout`) when it breaks.
         """
@@ -39,6 +39,14 @@ class Upstream(Protocol):
 
         Raises UpstreamRefused on a status of 400 and above, BridgeError when there is no answer.
         """
+        ...
+
+
+class Router(Protocol):
+    """All upstreams."""
+
+    def route(self, model: str) -> Upstream:
+        """The upstream that serves `model`. Raises BridgeError (`model_not_found`)."""
         ...
 
 

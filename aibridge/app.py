@@ -1,0 +1,172 @@
+"""From a configuration to an ASGI application: the one place that sees every room."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import httpx2
+import structlog
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from aibridge import config as configuration
+from aibridge import records, tools, upstreams
+from aibridge.bridge.bridge import Bridge
+from aibridge.config import Config
+from aibridge.dialects import DIALECTS, OPENAI
+from aibridge.errors import BridgeError, Kind
+from aibridge.web.bridge_routes import BridgeRoute
+from aibridge.web.guard import Guard
+from aibridge.web.health_routes import healthz, readiness
+
+log = structlog.get_logger(__name__)
+NO_TOOLS: Mapping[str, object] = MappingProxyType({})
+
+
+@dataclass(slots=True)
+class Running:
+    """What lives from the start of the application to its end."""
+
+    recorder: records.Recorder
+    toolbox: tools.Toolbox
+    router: upstreams.Router
+    bridge: Bridge
+
+
+class App:
+    """The ASGI application. Bridged routes are served before Starlette sees them: they are the hot path."""
+
+    def __init__(
+        self, config: Config, in_process: Mapping[str, object], transport: httpx2.AsyncBaseTransport | None
+    ) -> None:
+        self.config = config
+        self.failure: str | None = None
+        """Why the application could not start, in one sentence."""
+        self._in_process, self._transport = in_process, transport
+        self._running: Running | None = None
+        self._hot = self._bridge_routes()
+        self._rest = Starlette(
+            routes=[
+                Route("/healthz", healthz),
+                Route("/readyz", readiness(self.states)),
+            ],
+            exception_handlers={HTTPException: _http_error},
+            lifespan=self._lifespan,
+        )
+        self._guarded = self._guard()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+        if scope["type"] == "lifespan":
+            await self._rest(scope, receive, send)
+        else:
+            await self._guarded(scope, receive, send)
+
+    async def _dispatch(self, scope: Scope, receive: Receive, send: Send) -> None:
+        hot = self._hot.get(scope["path"]) if scope["type"] == "http" else None
+        await (hot or self._rest)(scope, receive, send)
+
+    def _bridge_routes(self) -> dict[str, ASGIApp]:
+        routes: dict[str, ASGIApp] = {}
+        for dialect in DIALECTS:
+            route = BridgeRoute(
+                dialect,
+                bridge=lambda: self.rooms().bridge,
+                secret=lambda: self.rooms().recorder.caller_secret(),
+                max_body=self.config.server.max_body,
+                heartbeat=self.config.bridge.heartbeat,
+            )
+            routes[f"/v1{dialect.path}"] = routes[dialect.path] = route  # users forget the /v1
+        return routes
+
+    def _guard(self) -> ASGIApp:
+        server = self.config.server
+        app: ASGIApp = self._dispatch
+        if server.allowed_origins:
+            app = CORSMiddleware(
+                app,
+                allow_origins=server.allowed_origins,
+                allow_methods=["*"],
+                allow_headers=["*"],
+                expose_headers=["*"],
+            )
+        return Guard(app, [*server.allowed_hosts, server.host], server.allowed_origins)
+
+    @asynccontextmanager
+    async def _lifespan(self, _app: Starlette) -> AsyncIterator[None]:
+        try:
+            recorder = await asyncio.to_thread(records.open_records, self.config.records)
+        except records.RecordsError as error:
+            self.failure = str(error)
+            raise
+        toolbox = tools.from_config(self.config.mcp_servers, self.config.bridge, self._in_process)
+        router = upstreams.from_config(self.config.upstreams, self._transport)
+        bridge = Bridge(
+            router=router,
+            toolbox=toolbox,
+            listener=recorder.tell,
+            inject=self.config.bridge.inject,
+            turn_separator=self.config.bridge.turn_separator,
+        )
+        self._running = Running(recorder, toolbox, router, bridge)
+        toolbox.start()
+        try:
+            yield
+        finally:
+            self._running = None
+            await toolbox.aclose()
+            await router.aclose()
+            await asyncio.to_thread(recorder.close)
+
+    def rooms(self) -> Running:
+        """What runs. Raises BridgeError before the start and after the end."""
+        if self._running is None:
+            raise BridgeError(
+                Kind.OVERLOADED, "aibridge is not running: its lifespan has not started", retry_after=1
+            )
+        return self._running
+
+    def states(self) -> dict[str, Any]:
+        """The states of all parts, for `/readyz`."""
+        running = self.rooms()
+        return {
+            "upstreams": running.router.states(),
+            "mcp_servers": running.toolbox.states(),
+            "records": running.recorder.health(),
+        }
+
+
+async def _http_error(_request: Request, error: Exception) -> Response:
+    """Starlette's own refusals in OpenAI's shape."""
+    assert isinstance(error, HTTPException)
+    kind = {404: Kind.NOT_FOUND, 405: Kind.METHOD_NOT_ALLOWED}.get(error.status_code, Kind.BAD_REQUEST)
+    sentence = f"{_request.method} {_request.url.path}: {error.detail}"
+    body = OPENAI.error_body(BridgeError(kind, sentence))
+    return Response(body, error.status_code, error.headers, "application/json")
+
+
+def create_app(
+    config: Config | Mapping[str, Any] | str | Path,
+    *,
+    tools: Mapping[str, object] = NO_TOOLS,
+    transport: httpx2.AsyncBaseTransport | None = None,
+) -> App:
+    """The application for `config`: a path, a plain mapping, or the model. Raises ConfigError.
+
+    `tools` holds MCP servers that live in this process (`MCPServer` objects of the mcp package) by name.
+    `transport` carries upstream requests instead of aibridge's own, for example httpx2's.
+    """
+    if isinstance(config, str | Path):
+        config = configuration.load(Path(config))
+    elif not isinstance(config, Config):
+        config = configuration.parse(config)
+    return App(config, tools, transport)

@@ -1,0 +1,1 @@
+"""The engine: one exchange, from the client's request to its one ending."""

@@ -1,0 +1,80 @@
+"""Opens exchanges: reads the request, picks upstream and tools, and says why tools were left out."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from aibridge.bridge.exchange import Exchange
+from aibridge.bridge.ports import HeaderPairs, Router, Toolbox
+from aibridge.bridge.story import Story
+from aibridge.dialects.base import Dialect, Request, UsageShown
+from aibridge.nouns import Caller, Listener, Tool
+
+log = structlog.get_logger(__name__)
+MOST_TOOLS = 128
+"""What upstreams take in one request (2-wire.md); the client's own come first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """A client's request as it came."""
+
+    path: str
+    headers: HeaderPairs
+    body: bytes
+    caller: Caller
+    wanted_tools: str | None = None
+    """The header `x-aibridge-tools`."""
+    usage: UsageShown = "sum"
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """An exchange that is ready to run, and why it has no tools, if it has none by rule."""
+
+    exchange: Exchange
+    tools_off: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Bridge:
+    """What all exchanges share."""
+
+    router: Router
+    toolbox: Toolbox
+    listener: Listener
+    inject: bool = True
+    turn_separator: str = "\n\n"
+
+    async def open(self, dialect: Dialect, incoming: Incoming) -> Opened:
+        """The exchange for a request. Raises BridgeError where the request cannot be served."""
+        story = Story(self.listener, incoming.caller, dialect.name, incoming.path)
+        request = dialect.read(incoming.body)
+        upstream = self.router.route(request.asked.model)
+        tools, reason = await self._choose(request, incoming.wanted_tools)
+        request = request.with_tools(tools)
+        view = request.view(tools, self.turn_separator, incoming.usage)
+        exchange = Exchange(dialect, request, view, incoming.headers, upstream, tools, self.toolbox, story)
+        return Opened(exchange, reason)
+
+    async def _choose(self, request: Request, wanted: str | None) -> tuple[tuple[Tool, ...], str | None]:
+        """The tools to inject, and the reason where none may be."""
+        wanted = (wanted or "").strip()
+        if wanted == "off" or not (wanted or self.inject):
+            return (), "off"
+        if request.refuses_tools:
+            return (), request.refuses_tools
+        offered = await self.toolbox.offer(None if wanted in ("", "on") else wanted)
+        return _fitting(offered, request), None
+
+
+def _fitting(offered: Sequence[Tool], request: Request) -> tuple[Tool, ...]:
+    """The tools that the client has not itself, as many as an upstream takes."""
+    own = request.tool_names
+    room = max(0, MOST_TOOLS - request.tool_count)
+    free = [tool for tool in offered if tool.name not in own]
+    taken = [tool.name for tool in offered if tool.name in own] + [tool.name for tool in free[room:]]
+    if taken:
+        log.warning("tools not injected: the client has tools of these names, or too many", tools=taken)
+    return tuple(free[:room])

@@ -1,0 +1,28 @@
+"""What the engine gives for the client: the head of a response once, then pieces of its body.
+
+Facts (tools that ran, tokens, the ending) are no events: they are told to the exchange's listener.
+"""
+
+from dataclasses import dataclass
+
+from aibridge.bridge.ports import HeaderPairs
+
+
+@dataclass(slots=True)
+class Begin:
+    """Status and headers are known. Whoever sends them may wait for the first piece, and sets `sent`."""
+
+    status: int
+    headers: HeaderPairs
+    sent: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Relay:
+    """Whole events, or a whole body, for the client. Empty: send the head now, silence follows."""
+
+    data: bytes
+    last: bool = False
+
+
+Event = Begin | Relay

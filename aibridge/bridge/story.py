@@ -1,0 +1,143 @@
+"""What records and telemetry hear of one exchange: how it began, its rounds and calls, its one ending."""
+
+import time
+
+from aibridge.bridge.stopwatch import Stopwatch
+from aibridge.dialects.base import Asked, Turn
+from aibridge.errors import BridgeError, UpstreamRefused
+from aibridge.nouns import (
+    Call,
+    CallEnded,
+    Caller,
+    ExchangeEnded,
+    ExchangeStarted,
+    ExchangeStatus,
+    Listener,
+    Result,
+    RoundEnded,
+    Tool,
+    new_id,
+)
+
+
+class Story:
+    """Tells a listener the facts of one exchange, each once."""
+
+    def __init__(self, listener: Listener, caller: Caller, api: str, path: str) -> None:
+        self.exchange_id = new_id()
+        self.watch = Stopwatch()
+        self.ended = False
+        self.rounds = 0
+        self._listener, self._caller, self._api, self._path = listener, caller, api, path
+        self._started_at = time.time()
+        self._tools: dict[str, Tool] = {}
+        self._first_byte: int | None = None
+        self._first_text: int | None = None
+        self._response_id: str | None = None
+        self._model: str | None = None
+
+    def begins(self, asked: Asked, upstream: str, tools: tuple[Tool, ...]) -> None:
+        """The request was read, and is about to be asked upstream."""
+        self._tools = {tool.name: tool for tool in tools}
+        self._listener(
+            ExchangeStarted(
+                exchange_id=self.exchange_id,
+                started_at=self._started_at,
+                caller=self._caller,
+                api=self._api,
+                path=self._path,
+                model=asked.model,
+                upstream=upstream,
+                streamed=asked.streamed,
+                injected_tools=len(tools),
+                user=asked.user,
+                prompt=asked.prompt,
+                answers_call_id=asked.answers_call_id,
+                metadata=asked.metadata,
+            )
+        )
+
+    def gives_bytes(self, *, text: bool) -> None:
+        """Bytes for the client are ready; `text`: visible text has come by now."""
+        if self._first_byte is None:
+            self._first_byte = self.watch.elapsed()
+        if text and self._first_text is None:
+            self._first_text = self.watch.elapsed()
+
+    def round_ends(self, turn: Turn) -> None:
+        """A round gave its turn, whole or cut short."""
+        self._response_id = self._response_id or turn.response_id
+        self._model = turn.model or self._model
+        self._listener(
+            RoundEnded(
+                exchange_id=self.exchange_id,
+                round=self.rounds,
+                usage=turn.usage,
+                response_id=turn.response_id,
+                model=turn.model,
+                thought=turn.thought,
+            )
+        )
+
+    def relays(self, calls: list[Call]) -> None:
+        """The client was given `calls`."""
+        now = time.time()
+        for call in calls:
+            self._call_ends(call, Result(call.id, "", "relayed", now, 0), None)
+
+    def call_finishes(self, call: Call, result: Result) -> None:
+        """An injected call got its result."""
+        self._call_ends(call, result, result.text)
+
+    def _call_ends(self, call: Call, result: Result, text: str | None) -> None:
+        tool = self._tools.get(call.name)
+        self._listener(
+            CallEnded(
+                exchange_id=self.exchange_id,
+                round=self.rounds,
+                call_id=call.id,
+                name=call.name,
+                injected=call.injected,
+                arguments=call.arguments,
+                status=result.status,
+                started_at=result.started_at,
+                duration_ms=result.duration_ms,
+                server=tool.server if tool and call.injected else None,
+                tool=tool.own_name if tool and call.injected else None,
+                error=result.error,
+                result=text,
+            )
+        )
+
+    def fails(self, error: BridgeError | UpstreamRefused, http_status: int) -> None:
+        """The exchange ends in an error."""
+        code = error.kind.code if isinstance(error, BridgeError) else f"upstream_{error.status}"
+        self.ends("failed", http_status, code, str(error))
+
+    def ends(
+        self, status: ExchangeStatus, http_status: int, code: str | None = None, message: str | None = None
+    ) -> None:
+        """The one ending; a second one is not told."""
+        if self.ended:
+            return
+        self.ended = True
+        self.watch.to("own")
+        self._listener(
+            ExchangeEnded(
+                exchange_id=self.exchange_id,
+                ended_at=time.time(),
+                status=status,
+                http_status=http_status,
+                rounds=self.rounds,
+                attempts=self.rounds,
+                model=self._model,
+                response_id=self._response_id,
+                error_code=code,
+                error_message=message,
+                first_byte_ms=self._first_byte,
+                first_text_ms=self._first_text,
+                upstream_ms=round(self.watch.millis("upstream")),
+                tools_ms=round(self.watch.millis("tools")),
+                overhead_ms=round(self.watch.millis("own"), 3),
+            )
+        )

@@ -1,0 +1,10 @@
+"""What a wire format means: one package a dialect, all answering the questions of `base`. Pure."""
+
+from aibridge.dialects.base import Dialect
+from aibridge.dialects.chat_completions import ChatCompletions
+
+DIALECTS: tuple[Dialect, ...] = (ChatCompletions(),)
+"""Every dialect that the bridge serves."""
+
+OPENAI: Dialect = DIALECTS[0]
+"""The dialect whose error shape answers where no route says which one is spoken."""

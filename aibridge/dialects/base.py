@@ -1,0 +1,157 @@
+"""The questions that every dialect answers; the engine knows these and nothing else of a wire format.
+
+A `Request` is what the client asked, kept as text, and grows by rounds. A `View` is what the client sees
+of the whole exchange; it opens a `Round` for each upstream answer: bytes in, bytes for the client out,
+a `Turn` at the end. Streaming or not is the dialect's own matter: a JSON answer is a stream of one event.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol, Self
+
+from aibridge.errors import BridgeError, UpstreamRefused
+from aibridge.nouns import Call, Result, Tool, Usage
+
+UsageShown = Literal["sum", "last"]
+
+
+class InvalidAnswer(Exception):
+    """The upstream's answer is none in this dialect; the message says why in half a sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a request says about itself, for routing and records."""
+
+    model: str
+    streamed: bool
+    prompt: str | None = None
+    """The last text of the last message, where that is the user's."""
+    user: str | None = None
+    session_id: str | None = None
+    answers_call_id: str | None = None
+    metadata: Mapping[str, Any] | None = None
+
+
+@dataclass(slots=True)
+class Turn:
+    """What the model said in one round."""
+
+    calls: list[Call] = field(default_factory=list)
+    finish_reason: str | None = None
+    response_id: str | None = None
+    model: str | None = None
+    usage: Usage = field(default_factory=lambda: Usage(source="missing"))
+    thought: str | None = None
+    message: Mapping[str, Any] = field(default_factory=dict)
+    """The turn in the dialect's own shape, whole, as it goes back upstream; made for hidden turns only."""
+    error: str | None = None
+    """The upstream's own error event, which ends the exchange; its message."""
+
+    @property
+    def injected_calls(self) -> list[Call]:
+        """The calls that aibridge has to run."""
+        return [call for call in self.calls if call.injected]
+
+    @property
+    def client_calls(self) -> list[Call]:
+        """The calls that the client was given."""
+        return [call for call in self.calls if not call.injected]
+
+
+class Round(Protocol):
+    """One upstream answer on its way to the client."""
+
+    @property
+    def ended(self) -> bool:
+        """True once nothing of the answer is to come, whatever the connection does."""
+        ...
+
+    @property
+    def text_seen(self) -> bool:
+        """True once visible text came."""
+        ...
+
+    def take(self, chunk: bytes) -> bytes:
+        """Reads bytes of the answer; gives the bytes that the client gets for them, often the same."""
+        ...
+
+    def finish(self) -> tuple[Turn, bytes]:
+        """The turn, and what was left for the client. Raises InvalidAnswer when the answer is not whole."""
+        ...
+
+    def abandon(self) -> Turn:
+        """The turn as far as it came, for the record."""
+        ...
+
+
+class View(Protocol):
+    """What the client sees of an exchange, over all rounds."""
+
+    def open_round(self) -> Round:
+        """The next upstream answer."""
+        ...
+
+    def close(self) -> bytes:
+        """The end of the client's answer: a held finish, usage where asked for, the closing mark."""
+        ...
+
+
+class Request(Protocol):
+    """What is asked upstream: the client's own request, grown by tools and hidden turns."""
+
+    asked: Asked
+
+    @property
+    def body(self) -> bytes:
+        """The body for the upstream; the client's own bytes where nothing had to change."""
+        ...
+
+    @property
+    def tool_names(self) -> frozenset[str]:
+        """Names of the client's own tools."""
+        ...
+
+    @property
+    def tool_count(self) -> int:
+        """How many tools the client brings."""
+        ...
+
+    @property
+    def refuses_tools(self) -> str | None:
+        """Why nothing can be injected into this request, in a word; None when it can."""
+        ...
+
+    def with_tools(self, tools: Sequence[Tool]) -> Self:
+        """The request of round 1: `tools` after the client's own, usage asked for."""
+        ...
+
+    def extended(self, turn: Turn, results: Sequence[Result]) -> Self:
+        """The request of the next round: the hidden turn and its results appended."""
+        ...
+
+    def view(self, tools: Sequence[Tool], separator: str, usage: UsageShown) -> View:
+        """What the client sees, with `tools` hidden; `separator` stands between texts of two turns."""
+        ...
+
+
+class Dialect(Protocol):
+    """A wire format."""
+
+    name: str
+    path: str
+    """The route below `/v1`, here and at the upstream."""
+    keep_alive: bytes
+    """A whole event that clients ignore."""
+
+    def read(self, body: bytes) -> Request:
+        """The request in `body`. Raises BridgeError (400) that says what is wrong."""
+        ...
+
+    def error_body(self, error: BridgeError) -> bytes:
+        """The body of an error response."""
+        ...
+
+    def error_event(self, error: BridgeError | UpstreamRefused) -> bytes:
+        """The event that ends a stream in an error."""
+        ...

@@ -1,0 +1,56 @@
+"""The face that the client sees over all rounds of a streamed exchange, and the events in our own words.
+
+Holds what later rounds need to know of earlier ones: round 1's id and model, whether a role or text was
+shown, and every round's usage.
+"""
+
+from typing import Any
+
+from aibridge.dialects.base import UsageShown
+from aibridge.dialects.chat_completions.usage import shown_usage
+from aibridge.dialects.naming import Names
+from aibridge.wire.json_text import ObjectText, dumps
+from aibridge.wire.sse import Event, encode
+
+FIELDS = ("id", "created", "model", "system_fingerprint")
+DONE = b"data: [DONE]\n\n"
+
+
+class Face:
+    """What is common to all rounds of one streamed answer."""
+
+    def __init__(self, names: Names, separator: str, usage: UsageShown | None, *, hides: bool) -> None:
+        self.names, self.separator, self.usage, self.hides = names, separator, usage, hides
+        self.fields: dict[str, str] | None = None
+        """Round 1's id, created, model, system_fingerprint as JSON texts; None before its first chunk."""
+        self.rounds = 0
+        self.role_shown = self.text_shown = self.usage_passed = False
+        self.usages: list[dict[str, Any]] = []
+        self.last_usage: Event | None = None
+        self.held_finish = b""
+        self.failed = False
+        self.done = DONE
+
+    def learn(self, chunk: ObjectText) -> None:
+        """Take the face of round 1 from its first chunk."""
+        if self.fields is None:
+            self.fields = {key: chunk.source(key) for key in FIELDS if chunk.value.get(key) is not None}
+
+    def chunk(self, delta: dict[str, Any], reason: str | None = None) -> bytes:
+        """A chunk of our own with one delta."""
+        choice = {"index": 0, "delta": delta, "finish_reason": reason}
+        return self._event({"choices": dumps([choice])})
+
+    def usage_chunk(self) -> bytes:
+        """The one usage chunk, where the client asked and none passed already."""
+        if self.usage is None or self.usage_passed or not self.usages:
+            return b""
+        if self.rounds == 1 and self.last_usage:
+            return self.last_usage.raw
+        return self._event({"choices": "[]", "usage": dumps(shown_usage(self.usages, self.usage))})
+
+    def _event(self, changes: dict[str, str]) -> bytes:
+        known = {key: (self.fields or {}).get(key) for key in FIELDS}
+        fields = {"id": None, "object": '"chat.completion.chunk"', **known, **changes}
+        text = ",".join(f'"{key}":{value}' for key, value in fields.items() if value is not None)
+        return encode(b"{" + text.encode() + b"}")

@@ -1,0 +1,109 @@
+"""What the client sees of an exchange that is not streamed: one body, by the rules of the stream.
+
+The only round's body is the client's as it came. After hidden rounds it is the last body with the id of
+round 1, the visible texts of all turns joined, the client's calls, and the usage of all rounds.
+"""
+
+from typing import Any
+
+from aibridge.dialects.base import InvalidAnswer, Turn, UsageShown
+from aibridge.dialects.chat_completions.face import FIELDS
+from aibridge.dialects.chat_completions.reading import Reader, content_text, first_choice
+from aibridge.dialects.chat_completions.usage import shown_usage
+from aibridge.dialects.naming import Names
+from aibridge.wire.json_text import ObjectText, dumps
+
+
+class JsonView:
+    """One JSON answer for the client, over all rounds."""
+
+    def __init__(self, names: Names, separator: str, usage: UsageShown, *, one_text: bool) -> None:
+        self.names = names
+        self.bodies: list[ObjectText] = []
+        self.readers: list[Reader] = []
+        self.raw = b""
+        self._separator, self._usage, self._one_text = separator, usage, one_text
+
+    def open_round(self) -> "JsonRound":
+        """The next upstream answer."""
+        return JsonRound(self, len(self.bodies) + 1)
+
+    def close(self) -> bytes:
+        """The client's body."""
+        last, reader = self.bodies[-1], self.readers[-1]
+        if len(self.bodies) == 1 and not reader.has_hidden:
+            return self.raw
+        first = self.bodies[0]
+        changes = {key: first.source(key) for key in FIELDS if first.value.get(key) is not None}
+        usages = [body.value["usage"] for body in self.bodies if isinstance(body.value.get("usage"), dict)]
+        if usages:
+            changes["usage"] = dumps(shown_usage(usages, self._usage))
+        changes["choices"] = dumps([self._choice(last, reader)])
+        return last.replace(changes).encode()
+
+    def _choice(self, last: ObjectText, reader: Reader) -> dict[str, Any]:
+        choice = first_choice(last.value) or {}
+        message = dict(choice.get("message") or {})
+        message.pop("tool_calls", None)
+        if not isinstance(message.get("content"), list):
+            message["content"] = self._text() or message.get("content")
+        clients = [draft.message() for draft in reader.calls.drafts if not draft.injected]
+        if clients:
+            message["tool_calls"] = clients
+        reason = "tool_calls" if clients and reader.has_injected else choice.get("finish_reason")
+        return {**choice, "message": message, "finish_reason": reason}
+
+    def _text(self) -> str:
+        bodies = self.bodies[-1:] if self._one_text else self.bodies
+        messages = [(first_choice(body.value) or {}).get("message") or {} for body in bodies]
+        return self._separator.join(filter(None, (content_text(each.get("content")) for each in messages)))
+
+
+class JsonRound:
+    """One upstream body."""
+
+    def __init__(self, view: JsonView, number: int) -> None:
+        self._view = view
+        self._reader = Reader(view.names, number, keep_message=True)
+        self._chunks: list[bytes] = []
+        self.ended = self.text_seen = False
+
+    def take(self, chunk: bytes) -> bytes:
+        """Reads bytes of the body; the client gets nothing before its end."""
+        self._chunks.append(chunk)
+        return b""
+
+    def finish(self) -> tuple[Turn, bytes]:
+        """The turn. Raises InvalidAnswer when the body is no chat completion."""
+        raw = b"".join(self._chunks)
+        try:
+            body = ObjectText.read(raw)
+        except ValueError:
+            reason = "its answer is not JSON" if raw.strip() else "it sent an empty body"
+            raise InvalidAnswer(reason) from None
+        if body.value.get("error"):
+            self._reader.fail(body.value["error"])
+            if self._view.bodies:
+                raise InvalidAnswer("it answered with an error after tools had run")
+        elif not isinstance(body.value.get("choices"), list):
+            raise InvalidAnswer("its answer has no `choices`")
+        self._read(body.value)
+        self._view.raw = raw
+        self._view.bodies.append(body)
+        self._view.readers.append(self._reader)
+        return self._reader.turn(), b""
+
+    def abandon(self) -> Turn:
+        """Nothing: a body that is not whole says nothing."""
+        return self._reader.turn()
+
+    def _read(self, body: dict[str, Any]) -> None:
+        self._reader.head(body)
+        choice = first_choice(body) or {}
+        message = choice.get("message")
+        message = message if isinstance(message, dict) else {}
+        self.text_seen = bool(message.get("content"))
+        self._reader.delta(message)
+        for call in message.get("tool_calls") or []:
+            self._reader.calls.take([call])
+        self._reader.finish(choice.get("finish_reason"))

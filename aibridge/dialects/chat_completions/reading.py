@@ -1,0 +1,154 @@
+"""An upstream's answer read into a Turn, tolerant of how providers really send it.
+
+Deltas that need no understanding are kept raw and folded only when the turn's message is wanted: a hidden
+turn goes back upstream whole (`reasoning_content`, signatures, what is unknown).
+"""
+
+from typing import Any
+
+from aibridge.dialects.base import Turn
+from aibridge.dialects.chat_completions.calls import CallReader
+from aibridge.dialects.chat_completions.usage import read_usage
+from aibridge.dialects.folding import fold
+from aibridge.dialects.naming import Names
+from aibridge.wire.json_text import loads
+from aibridge.wire.sse import Event
+
+KEPT_RAW = 64 << 10
+"""Bytes of a turn that are kept raw before they are folded (6-architecture.md, The hot path)."""
+CUT_SHORT = ("length", "content_filter")
+REASONING = ("reasoning_content", "reasoning", "thinking")
+
+
+class Reader:
+    """Reads one round."""
+
+    def __init__(self, names: Names, number: int, *, keep_message: bool) -> None:
+        self.calls = CallReader(names)
+        self._number = number
+        self.finish_reason: str | None = None
+        self.usage: dict[str, Any] | None = None
+        self.response_id: str | None = None
+        self.model: str | None = None
+        self.error: str | None = None
+        self.message: dict[str, Any] = {}
+        self._keep = keep_message
+        self._dropped = False
+        self._raw: list[Event] = []
+        self._raw_size = 0
+
+    def keep(self, event: Event) -> None:
+        """Note a text delta that nobody had to look at."""
+        if not self._keep and b'"reasoning' not in event.raw and b'"thinking' not in event.raw:
+            return
+        self._raw.append(event)
+        self._raw_size += len(event.raw)
+        if self._raw_size > KEPT_RAW:
+            self._fold_raw()
+
+    def head(self, chunk: dict[str, Any]) -> None:
+        """Take what a chunk or body says of the answer as a whole."""
+        if self.response_id is None and isinstance(chunk.get("id"), str):
+            self.response_id = chunk["id"]
+            self.calls.seed = f"{self.response_id}:{self._number}"
+        if self.model is None and isinstance(chunk.get("model"), str):
+            self.model = chunk["model"]
+        if isinstance(chunk.get("usage"), dict):
+            self.usage = chunk["usage"]  # the last one wins: some providers count up on every chunk
+
+    def delta(self, delta: dict[str, Any]) -> None:
+        """Take a delta, or a whole message, its calls aside."""
+        self._fold_raw()
+        fold(self.message, {key: value for key, value in delta.items() if key != "tool_calls"})
+
+    def fail(self, error: Any) -> None:
+        """Take the upstream's own error."""
+        message = error.get("message") if isinstance(error, dict) else error
+        self.error = message if isinstance(message, str) else "the upstream sent an error without a message"
+
+    def finish(self, reason: str | None) -> None:
+        """The turn is over: every call is decided, an injected one that was cut off is dropped."""
+        self.finish_reason = reason or self.finish_reason
+        self.calls.settle()
+        if reason in CUT_SHORT:
+            drafts = self.calls.drafts
+            self.calls.drafts = [d for d in drafts if not d.injected or d.arguments_whole]
+            self._dropped = len(self.calls.drafts) < len(drafts)
+
+    @property
+    def has_hidden(self) -> bool:
+        """True where the client must not see all of this turn."""
+        return self._dropped or self.has_injected
+
+    @property
+    def has_injected(self) -> bool:
+        """True where aibridge has to run a call of this turn."""
+        return any(draft.injected for draft in self.calls.drafts)
+
+    @property
+    def has_clients(self) -> bool:
+        """True where the client gets a call of this turn."""
+        return any(not draft.injected for draft in self.calls.drafts)
+
+    def turn(self) -> Turn:
+        """What was read."""
+        self._fold_raw()
+        return Turn(
+            calls=[draft.call() for draft in self.calls.drafts],
+            finish_reason=self.finish_reason,
+            response_id=self.response_id,
+            model=self.model,
+            usage=read_usage(self.usage),
+            thought=self._thought(),
+            message=self._whole_message() if self.has_injected else {},
+            error=self.error,
+        )
+
+    def _whole_message(self) -> dict[str, Any]:
+        """The assistant message as it goes back upstream."""
+        message = {key: value for key, value in self.message.items() if value is not None}
+        calls = [draft.message() for draft in self.calls.drafts]
+        return {"role": "assistant", "content": None, **message, "tool_calls": calls}
+
+    def _thought(self) -> str | None:
+        for key in REASONING:
+            if isinstance(found := self.message.get(key), str) and found:
+                return found
+        return None
+
+    def _fold_raw(self) -> None:
+        raw, self._raw, self._raw_size = self._raw, [], 0
+        for event in raw:
+            if isinstance(delta := first_delta(parsed(event)), dict):
+                fold(self.message, delta)
+
+
+def parsed(event: Event) -> Any:
+    """The JSON value of an event's data; None where it has none."""
+    try:
+        return loads(event.data or b"")
+    except ValueError:
+        return None
+
+
+def first_delta(chunk: Any) -> Any:
+    """The delta of choice 0, the only one where tools are injected."""
+    choice = first_choice(chunk)
+    return choice.get("delta") if choice else None
+
+
+def first_choice(chunk: Any) -> dict[str, Any] | None:
+    """Choice 0 of a chunk or body."""
+    choices = chunk.get("choices") if isinstance(chunk, dict) else None
+    for choice in choices if isinstance(choices, list) else ():
+        if isinstance(choice, dict) and choice.get("index", 0) in (0, None):
+            return choice
+    return None
+
+
+def content_text(content: Any) -> str:
+    """The text in a message's content, string or parts."""
+    if isinstance(content, list):
+        parts = [part for part in content if isinstance(part, dict) and part.get("type") == "text"]
+        return "".join(part["text"] for part in parts if isinstance(part.get("text"), str))
+    return content if isinstance(content, str) else ""

@@ -1,0 +1,225 @@
+"""What the client sees of an upstream stream: its own calls, one role, one finish, and nothing hidden.
+
+In round 1 events pass as they came, unless an injected call is in them; in later rounds they wear the
+face of round 1. What the table "The stream to the client" (2-wire.md) says is done here, row by row.
+"""
+
+import re
+from typing import Any
+
+from aibridge.dialects.base import InvalidAnswer, Turn, UsageShown
+from aibridge.dialects.chat_completions.calls import Draft
+from aibridge.dialects.chat_completions.face import Face
+from aibridge.dialects.chat_completions.reading import Reader, first_choice
+from aibridge.dialects.naming import Names
+from aibridge.wire.json_text import ObjectText, dumps
+from aibridge.wire.sse import Decoder, Event, TooLong, encode
+
+# An event that holds none of these is text, reasoning or unknown: in round 1 it needs no understanding.
+# Possessive: `"tool_calls": null` and `"usage": null`, on every chunk of some providers, do not count.
+MEANINGFUL = re.compile(rb'"(?:tool_calls|usage|error|finish_reason)"\s*+:\s*+(?!null\b)|\[DONE\]')
+TEXT = re.compile(rb'"content"\s*+:\s*+(?:"(?!")|\[\s*+[^\]\s])')
+Piece = tuple[Draft, dict[str, Any]]
+
+
+class StreamView:
+    """One streamed answer for the client, over all rounds."""
+
+    def __init__(self, names: Names, separator: str, usage: UsageShown | None, *, one_text: bool) -> None:
+        # With one_text a hidden turn's text is not shown, so there is nothing to separate.
+        self._one_text = one_text and names.any_injected
+        self._face = Face(names, "" if one_text else separator, usage, hides=names.any_injected)
+
+    def open_round(self) -> "StreamRound":
+        """The next upstream answer."""
+        self._face.rounds += 1
+        return StreamRound(self._face, one_text=self._one_text)
+
+    def close(self) -> bytes:
+        """The usage chunk, where the client asked and none passed already, and `[DONE]`."""
+        if self._face.failed:
+            return b""
+        return self._face.held_finish + self._face.usage_chunk() + self._face.done
+
+
+class StreamRound:
+    """One upstream stream on its way to the client."""
+
+    def __init__(self, face: Face, *, one_text: bool) -> None:
+        self._face, self._one_text = face, one_text
+        self._first = face.rounds == 1
+        self._decoder = Decoder()
+        self._reader = Reader(face.names, face.rounds, keep_message=face.hides)
+        self._held: list[Draft] = []
+        self._waiting: list[bytes] = []
+        self._role_before = face.role_shown
+        self._any_event = self._finished = self._text_begun = False
+        self.ended = self.text_seen = False
+
+    def take(self, chunk: bytes) -> bytes:
+        """Reads bytes of the stream; gives the whole events that the client gets for them."""
+        try:
+            return self._take(self._decoder.feed(chunk))
+        except TooLong:
+            raise InvalidAnswer("it sent an event without an end") from None
+
+    def finish(self) -> tuple[Turn, bytes]:
+        """The turn, and what was held. Raises InvalidAnswer when the stream was cut."""
+        shown = self._take(self._decoder.finish())
+        if self._reader.error is None and not self._finished:
+            if not self.ended:
+                cut = "it broke off the stream before its answer was finished"
+                raise InvalidAnswer(cut if self._any_event else "it sent an empty stream")
+            shown += self._finish_unsaid()
+        turn = self._end()
+        self._face.text_shown = self._face.text_shown or (self.text_seen and not self._one_text)
+        if turn.injected_calls and not turn.client_calls:
+            self._face.role_shown = self._role_before if self._one_text else self._face.role_shown
+            return turn, shown
+        return turn, b"".join(self._waiting) + shown
+
+    def abandon(self) -> Turn:
+        """The turn as far as it came."""
+        return self._end()
+
+    def _end(self) -> Turn:
+        if self._reader.usage is not None:
+            self._face.usages.append(self._reader.usage)
+        return self._reader.turn()
+
+    def _take(self, events: list[Event]) -> bytes:
+        whole = b"".join([event.raw for event in events])
+        if self._passes(whole):
+            for event in events:
+                self._reader.keep(event)
+            return whole
+        shown = b"".join([self._show(event) for event in events if not self.ended])
+        if not self._one_text:
+            return shown
+        self._waiting.append(shown)
+        return b""
+
+    def _passes(self, raw: bytes) -> bool:
+        """True where the client gets these bytes as they are and nothing in them has to be understood."""
+        self.text_seen = self.text_seen or bool(TEXT.search(raw))
+        known = self._first and self._face.fields is not None and not self._one_text
+        return known and not MEANINGFUL.search(raw)
+
+    def _show(self, event: Event) -> bytes:
+        if self._passes(event.raw):
+            self._reader.keep(event)
+            return event.raw
+        data = event.data
+        if data is None:
+            return event.raw
+        self._any_event = True
+        if data.strip() == b"[DONE]":
+            self.ended, self._face.done = True, event.raw
+            return b""
+        try:
+            chunk = ObjectText.read(data)
+        except ValueError:
+            return event.raw  # no chunk: the client gets what the upstream said
+        if chunk.value.get("error"):
+            self._reader.fail(chunk.value["error"])
+            self.ended = self._face.failed = True
+            return event.raw
+        return self._show_chunk(event, chunk)
+
+    def _show_chunk(self, event: Event, chunk: ObjectText) -> bytes:
+        self._reader.head(chunk.value)
+        self._face.learn(chunk)
+        choice = first_choice(chunk.value)
+        if choice is None:
+            return self._show_without_choice(event, chunk)
+        delta = choice.get("delta")
+        delta = delta if isinstance(delta, dict) else {}
+        self._reader.delta(delta)
+        pieces = self._reader.calls.take(delta.get("tool_calls") or [])
+        if choice.get("finish_reason"):
+            self._reader.finish(choice["finish_reason"])
+            self._finished = True
+        shown = self._shown_pieces(pieces)
+        role_again = "role" in delta and self._face.role_shown and not self._first
+        same = shown == [piece for _, piece in pieces] and not role_again
+        self._face.role_shown = self._face.role_shown or "role" in delta
+        hidden_finish = self._finished and self._reader.has_injected
+        before = self._separator(delta)
+        if same and not hidden_finish:
+            return before + self._dressed(event, chunk, {})
+        visible = {k: v for k, v in delta.items() if k != "tool_calls" and not (k == "role" and role_again)}
+        if shown:
+            visible["tool_calls"] = shown
+        return before + self._show_changed(event, chunk, {**choice, "delta": visible}, hidden_finish)
+
+    def _show_changed(
+        self, event: Event, chunk: ObjectText, choice: dict[str, Any], hidden_finish: bool
+    ) -> bytes:
+        """An event from which something was taken; nothing where nothing is left."""
+        if hidden_finish:
+            if self._reader.has_clients and not self._face.held_finish:
+                finish = {**choice, "delta": {}, "finish_reason": "tool_calls"}
+                self._face.held_finish = self._dressed(event, chunk, {"choices": dumps([finish])})
+            choice["finish_reason"] = None
+        if not choice.get("finish_reason") and not _says_something(choice["delta"]):
+            return b""
+        return self._dressed(event, chunk, {"choices": dumps([choice])})
+
+    def _show_without_choice(self, event: Event, chunk: ObjectText) -> bytes:
+        """The usage chunk is withheld; anything else without choices (Azure's filter results) is shown."""
+        if not isinstance(chunk.value.get("usage"), dict):
+            return self._dressed(event, chunk, {})
+        self._face.last_usage = event
+        only = not self._face.hides or (self._finished and not self._reader.has_injected)
+        if self._first and only and self._face.usage is not None:
+            self._face.usage_passed = True
+            return event.raw
+        return b""
+
+    def _shown_pieces(self, pieces: list[Piece]) -> list[dict[str, Any]]:
+        """The client's pieces, counted anew; a call not decided yet waits, then comes in one piece."""
+        held, self._held = self._held, []
+        by_call: dict[Draft, list[dict[str, Any]]] = {draft: [] for draft in held}
+        for draft, piece in pieces:
+            by_call.setdefault(draft, []).append(piece)
+        shown: list[dict[str, Any]] = []
+        for draft, own in by_call.items():
+            if draft.injected is None:
+                self._held.append(draft)
+            elif not draft.injected:
+                whole = [draft.message()] if draft in held else own
+                shown += [self._counted(draft, piece) for piece in whole]
+        return shown
+
+    def _counted(self, draft: Draft, piece: dict[str, Any]) -> dict[str, Any]:
+        """A client's piece with the index that the client counts by, and an id where it begins."""
+        begins = draft.shown_index is None
+        if draft.shown_index is None:
+            draft.shown_index = sum(each.shown_index is not None for each in self._reader.calls.drafts)
+        counted = piece if piece.get("index") == draft.shown_index else {**piece, "index": draft.shown_index}
+        return {**counted, "id": draft.id} if begins and piece.get("id") != draft.id else counted
+
+    def _finish_unsaid(self) -> bytes:
+        """`[DONE]` came without a finish reason: held calls are shown, a mixed turn gets its finish."""
+        self._reader.finish(None)
+        shown = self._shown_pieces([])
+        if self._reader.has_injected and self._reader.has_clients:
+            self._face.held_finish = self._face.chunk({}, "tool_calls")
+        return self._face.chunk({"tool_calls": shown}) if shown else b""
+
+    def _separator(self, delta: dict[str, Any]) -> bytes:
+        """What stands between this turn's text and that of a turn before it."""
+        begins = bool(delta.get("content")) and not self._text_begun
+        self._text_begun = self._text_begun or begins
+        if self._first or not begins or not (self._face.text_shown and self._face.separator):
+            return b""
+        return self._face.chunk({"content": self._face.separator})
+
+    def _dressed(self, event: Event, chunk: ObjectText, changes: dict[str, str]) -> bytes:
+        """The event in the face of round 1."""
+        changes = changes if self._first else {**(self._face.fields or {}), **changes}
+        return encode(chunk.replace(changes).encode(), event.name) if changes else event.raw
+
+
+def _says_something(delta: dict[str, Any]) -> bool:
+    return any(value not in (None, "", []) for value in delta.values())

@@ -1,0 +1,182 @@
+"""A chat completions request: what it says, and how it grows by tools and hidden turns.
+
+Only `tools`, `messages`, `tool_choice` and `stream_options` are ever changed, each in its place in the
+text; every other byte goes on as the client sent it.
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any, Self
+
+from aibridge.dialects.base import Asked, Turn, UsageShown, View
+from aibridge.dialects.chat_completions.json_view import JsonView
+from aibridge.dialects.chat_completions.relaying import StreamView
+from aibridge.dialects.naming import Names
+from aibridge.errors import BridgeError, Kind
+from aibridge.nouns import Result, Tool
+from aibridge.wire.json_text import ObjectText, dumps, extend_array, loads
+
+
+class ChatRequest:
+    """What the client asked, and the changes that go upstream with it."""
+
+    def __init__(
+        self, source: ObjectText, changes: Mapping[str, str], own: bytes, injected: frozenset[str]
+    ) -> None:
+        self._source, self._changes, self._own, self._injected = source, changes, own, injected
+        self._value = source.value
+        self.asked = _asked(source.value)
+
+    @classmethod
+    def read(cls, body: bytes) -> Self:
+        """The request in `body`. Raises BridgeError (400)."""
+        try:
+            source = ObjectText.read(body)
+        except ValueError as error:
+            raise _bad(f"the body is not a JSON object: {error}") from None
+        value = source.value
+        if not isinstance(value.get("model"), str) or not value["model"]:
+            raise _bad("the body has no `model`; name the model to ask", "model")
+        if not isinstance(value.get("messages"), list):
+            hint = " (`input` belongs to /v1/responses)" if "input" in value else ""
+            raise _bad(f"the body has no `messages` list{hint}", "messages")
+        if not isinstance(value.get("tools") or [], list):
+            raise _bad("`tools` has to be a list", "tools")
+        return cls(source, {}, body, frozenset())
+
+    @property
+    def body(self) -> bytes:
+        """The body for the upstream; the client's own bytes where nothing had to change."""
+        return self._source.replace(self._changes).encode() if self._changes else self._own
+
+    @property
+    def tool_names(self) -> frozenset[str]:
+        """Names of the client's own tools, custom ones included."""
+        return frozenset(filter(None, map(_tool_name, self._value.get("tools") or [])))
+
+    @property
+    def tool_count(self) -> int:
+        """How many tools the client brings."""
+        return len(self._value.get("tools") or [])
+
+    @property
+    def refuses_tools(self) -> str | None:
+        """`n` (several answers) or `functions` (the legacy form): relayed without tools (2-wire.md)."""
+        if self._value.get("n") not in (None, 1):
+            return "n"
+        return "functions" if self._value.get("functions") else None
+
+    def with_tools(self, tools: Sequence[Tool]) -> Self:
+        """The request of round 1: `tools` after the client's own, usage asked for."""
+        changes = {}
+        if tools:
+            own = self._source.source("tools") if self._value.get("tools") is not None else "[]"
+            changes["tools"] = extend_array(own, map(_tool_text, tools))
+        if self.asked.streamed and not _wants_usage(self._value):
+            options = self._value.get("stream_options")
+            options = options if isinstance(options, dict) else {}
+            changes["stream_options"] = dumps({**options, "include_usage": True})
+        return type(self)(self._source, changes, self._own, frozenset(tool.name for tool in tools))
+
+    def extended(self, turn: Turn, results: Sequence[Result]) -> Self:
+        """The request of the next round: the hidden turn and its results appended."""
+        messages = self._changes.get("messages") or self._source.source("messages")
+        answers = [{"role": "tool", "tool_call_id": r.call_id, "content": r.text} for r in results]
+        said = _with_valid_arguments(turn.message)
+        changes = {**self._changes, "messages": extend_array(messages, map(dumps, [said, *answers]))}
+        if self._forces_hidden():
+            changes["tool_choice"] = '"auto"'
+        return type(self)(self._source, changes, self._own, self._injected)
+
+    def view(self, tools: Sequence[Tool], separator: str, usage: UsageShown) -> View:
+        """What the client sees, with `tools` hidden."""
+        names = Names(frozenset(tool.name for tool in tools), self.tool_names)
+        # Joined texts of two turns would not be JSON: then hidden turns' texts are not shown.
+        one_text = _wants_json(self._value)
+        if not self.asked.streamed:
+            return JsonView(names, separator, usage, one_text=one_text)
+        return StreamView(names, separator, usage if _wants_usage(self._value) else None, one_text=one_text)
+
+    def _forces_hidden(self) -> bool:
+        """True where `tool_choice` would make the model call tools for ever (2-wire.md, `tool_choice`)."""
+        choice = self._value.get("tool_choice")
+        if choice == "required":
+            return not self.tool_count
+        named = choice.get("function") if isinstance(choice, dict) else None
+        return isinstance(named, dict) and named.get("name") in self._injected
+
+
+@lru_cache(maxsize=1024)
+def _tool_text(tool: Tool) -> str:
+    """The tool as it stands in `tools`: the same bytes every time, so that prompt caches hit."""
+    schema = dict(tool.input_schema)
+    if schema.get("type", "object") == "object":
+        schema.setdefault("type", "object")
+        schema.setdefault("properties", {})
+    function = {"name": tool.name, "description": tool.description, "parameters": schema}
+    return dumps({"type": "function", "function": function})
+
+
+def _tool_name(tool: Any) -> str | None:
+    for form in ("function", "custom"):
+        if isinstance(tool, dict) and isinstance(tool.get(form), dict):
+            return _text(tool[form].get("name"))
+    return None
+
+
+def _with_valid_arguments(message: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Arguments that are no JSON object go back as `{}`: some servers parse the history."""
+    calls = [_with_valid_call(call) for call in message.get("tool_calls") or []]
+    return {**message, "tool_calls": calls}
+
+
+def _with_valid_call(call: Mapping[str, Any]) -> Mapping[str, Any]:
+    function = call.get("function")
+    if not isinstance(function, dict):
+        return call
+    try:
+        valid = isinstance(loads(function.get("arguments") or ""), dict)
+    except ValueError:
+        valid = False
+    return call if valid else {**call, "function": {**function, "arguments": "{}"}}
+
+
+def _wants_usage(value: Mapping[str, Any]) -> bool:
+    options = value.get("stream_options")
+    return isinstance(options, dict) and options.get("include_usage") is True
+
+
+def _wants_json(value: Mapping[str, Any]) -> bool:
+    wanted = value.get("response_format")
+    return isinstance(wanted, dict) and wanted.get("type") in ("json_object", "json_schema")
+
+
+def _asked(value: Mapping[str, Any]) -> Asked:
+    messages = value["messages"]
+    last = messages[-1] if messages and isinstance(messages[-1], dict) else {}
+    metadata = value.get("metadata")
+    return Asked(
+        model=value["model"],
+        streamed=value.get("stream") is True,
+        prompt=_last_text(last.get("content")) if last.get("role") == "user" else None,
+        user=_text(value.get("safety_identifier")) or _text(value.get("user")),
+        session_id=_text(value.get("prompt_cache_key")),
+        answers_call_id=_text(last.get("tool_call_id")) if last.get("role") == "tool" else None,
+        metadata=metadata if isinstance(metadata, dict) else None,
+    )
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _last_text(content: Any) -> str | None:
+    """A message's last text part."""
+    if isinstance(content, list):
+        parts = [part for part in content if isinstance(part, dict) and part.get("type") == "text"]
+        content = parts[-1].get("text") if parts else None
+    return _text(content)
+
+
+def _bad(message: str, param: str | None = None) -> BridgeError:
+    return BridgeError(Kind.BAD_REQUEST, message, param)

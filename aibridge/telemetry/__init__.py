@@ -1,0 +1,1 @@
+"""What operators see: the log now, metrics and traces when they come."""

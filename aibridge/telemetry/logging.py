@@ -1,0 +1,78 @@
+"""The log on stderr: for people on a terminal, JSON otherwise; secrets masked in whatever is written.
+
+structlog's records and those of the standard library (uvicorn, mcp, Alembic) go the same way.
+"""
+
+import logging
+import re
+import sys
+from collections.abc import Collection
+from typing import Any
+
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+from aibridge.config import Log
+
+MASK = "****"
+SHORTEST_SECRET = 6
+"""Characters; masking shorter ones would tear words apart."""
+CREDENTIAL = re.compile(r"(?i)(\b(?:bearer|basic)\s+|\bsk-(?:[a-z]+-)*)[A-Za-z0-9._~+/=-]{6,}")
+URL_PASSWORD = re.compile(r"(://[^/\s:@]*:)[^/\s@]+@")
+NOISY = ("httpx2", "httpcore2", "mcp", "alembic", "asyncio", "uvicorn.access")
+"""Libraries whose `info` would tell of every request."""
+
+
+class Masked:
+    """A renderer whose text shows no secret."""
+
+    def __init__(self, renderer: Processor, secrets: Collection[str]) -> None:
+        self._renderer = renderer
+        long = sorted((secret for secret in secrets if len(secret) >= SHORTEST_SECRET), key=len, reverse=True)
+        self._secrets = re.compile("|".join(map(re.escape, long))) if long else None
+
+    def __call__(self, logger: WrappedLogger, name: str, event: EventDict) -> str:
+        """The line, masked."""
+        return self.mask(str(self._renderer(logger, name, event)))
+
+    def mask(self, text: str) -> str:
+        """`text` without configured secrets, and without what looks like a credential."""
+        if self._secrets:
+            text = self._secrets.sub(MASK, text)
+        return URL_PASSWORD.sub(rf"\1{MASK}@", CREDENTIAL.sub(rf"\1{MASK}", text))
+
+
+def configure(settings: Log, secrets: Collection[str] = ()) -> None:
+    """Set up the log of the process."""
+    console = settings.format == "console" or (settings.format == "auto" and sys.stderr.isatty())
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    if console:
+        renderer: Any = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    else:
+        shared.append(structlog.processors.format_exc_info)
+        renderer = structlog.processors.JSONRenderer()
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                Masked(renderer, secrets),
+            ],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(settings.level.upper())
+    for name in NOISY:
+        logging.getLogger(name).setLevel(max(root.level, logging.WARNING))

@@ -1,0 +1,158 @@
+"""One upstream: send a request, know the first status, read the answer; failures mapped once."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager
+from urllib.parse import urlsplit
+
+import httpx2
+
+from aibridge import config
+from aibridge.errors import BridgeError, Kind, UpstreamRefused
+from aibridge.upstreams.headers import Pairs, to_upstream
+
+LONGEST_ERROR = 8 << 20
+"""Bytes of an error body that are handed on."""
+
+
+class Answer:
+    """An upstream's answer whose first status is known."""
+
+    def __init__(self, upstream: str, response: httpx2.Response) -> None:
+        self.status = response.status_code
+        self.headers: Sequence[tuple[bytes, bytes]] = response.headers.raw
+        self._upstream = upstream
+        # Asked for identity; an upstream that encodes all the same is decoded by httpx2.
+        encoded = response.headers.get("content-encoding", "identity") != "identity"
+        self.media_type: str = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+        assert isinstance(response.stream, httpx2.AsyncByteStream)
+        self._pieces = response.aiter_bytes() if encoded else aiter(response.stream)
+
+    async def read(self) -> bytes:
+        """The next piece of the body as it arrives; empty at the end. Raises BridgeError when it breaks."""
+        try:
+            return await anext(self._pieces, b"")
+        except httpx2.TimeoutException:
+            raise _timeout(self._upstream, "sent nothing more for its idle_timeout") from None
+        except (httpx2.TransportError, httpx2.DecodingError) as error:
+            kind = Kind.UPSTREAM_INVALID
+            raise BridgeError(
+                kind, f"upstream '{self._upstream}': the connection broke in its answer"
+            ) from error
+
+    async def read_all(self, limit: int) -> bytes:
+        """The body, cut at `limit` bytes."""
+        body = b""
+        while len(body) < limit and (piece := await self.read()):
+            body += piece
+        return body[:limit]
+
+
+class Upstream:
+    """A model server with its own address, credential, patterns and clocks."""
+
+    def __init__(self, name: str, settings: config.Upstream, transport: httpx2.AsyncBaseTransport) -> None:
+        self.name, self.models = name, tuple(settings.models)
+        self._settings, self._transport = settings, transport
+        self._base = settings.base_url
+        self._host = urlsplit(settings.base_url).netloc.rpartition("@")[2].encode()
+        self._added = _own_headers(settings)
+        self._extensions = {"timeout": _timeouts(settings)}
+        self._answered = False
+        self._error: str | None = None
+
+    def health(self) -> dict[str, str | None]:
+        """How its last request went, for `/readyz`."""
+        if self._error is not None:
+            return {"state": "failing", "error": self._error}
+        return {"state": "ok" if self._answered else "unknown", "error": None}
+
+    @asynccontextmanager
+    async def ask(
+        self, path: str, headers: Sequence[tuple[bytes, bytes]], body: bytes
+    ) -> AsyncIterator[Answer]:
+        """POST `body` to `path` below `base_url`; leaving the context lets go of the connection.
+
+        Raises UpstreamRefused on a status of 400 and above, BridgeError when there is no answer.
+        """
+        request = httpx2.Request(
+            "POST",
+            self._base + path,
+            headers=self._headers(headers, len(body)),
+            stream=httpx2.ByteStream(body),
+            extensions=self._extensions,
+        )
+        try:
+            response = await self._send(request)
+        except BridgeError as error:
+            self._error = error.message
+            raise
+        self._answered, self._error = True, None
+        assert isinstance(response.stream, httpx2.AsyncByteStream)
+        async with aclosing(response.stream):
+            answer = Answer(self.name, response)
+            if answer.status >= 400:
+                refused = await answer.read_all(LONGEST_ERROR)
+                raise UpstreamRefused(self.name, answer.status, answer.headers, refused)
+            if answer.status != 200:
+                reason = f"answered {answer.status}; check its base_url"
+                raise BridgeError(Kind.UPSTREAM_INVALID, f"upstream '{self.name}' {reason}")
+            yield answer
+
+    async def probe(self) -> tuple[bool, str]:
+        """Whether the upstream answers and takes our key, and that in a few words; asks `GET /models`."""
+        request = httpx2.Request(
+            "GET",
+            self._base + "/models",
+            headers=[(b"host", self._host), *to_upstream([], self._added, own_key=True)],
+            extensions=self._extensions,
+        )
+        try:
+            response = await self._send(request)
+        except BridgeError as error:
+            return False, error.message
+        await response.stream.aclose()  # type: ignore[union-attr]
+        if response.status_code in (401, 403) and self._settings.api_key is not None:
+            return False, f"upstream '{self.name}' answered {response.status_code}: it refuses our api_key"
+        if response.status_code >= 500:
+            return False, f"upstream '{self.name}' answered {response.status_code}"
+        return True, f"answers ({response.status_code} on /models)"
+
+    def _headers(self, client: Sequence[tuple[bytes, bytes]], length: int) -> Pairs:
+        pairs = to_upstream(client, self._added, own_key=self._settings.api_key is not None)
+        return [(b"host", self._host), (b"content-length", str(length).encode()), *pairs]
+
+    async def _send(self, request: httpx2.Request) -> httpx2.Response:
+        try:
+            async with asyncio.timeout(self._settings.first_byte_timeout):
+                return await self._transport.handle_async_request(request)
+        except httpx2.ConnectTimeout:
+            raise _timeout(self.name, "took no connection within its connect_timeout") from None
+        except (TimeoutError, httpx2.TimeoutException):
+            raise _timeout(self.name, "gave no answer within its first_byte_timeout") from None
+        except httpx2.TransportError as error:
+            what = "cannot be reached" if isinstance(error, httpx2.ConnectError) else "closed the connection"
+            where = f"check upstreams.{self.name}.base_url and that the server runs"
+            raise BridgeError(Kind.UPSTREAM_UNREACHABLE, f"upstream '{self.name}' {what}; {where}") from error
+
+
+def _timeouts(settings: config.Upstream) -> Mapping[str, float]:
+    """httpx2's clocks in seconds; `read` is the time between two pieces of a body."""
+    return {
+        "connect": settings.connect_timeout,
+        "read": settings.idle_timeout,
+        "write": settings.idle_timeout,
+        "pool": settings.connect_timeout,
+    }
+
+
+def _own_headers(settings: config.Upstream) -> Pairs:
+    """What every request to this upstream carries."""
+    own = {name.lower(): value.get_secret_value() for name, value in settings.headers.items()}
+    if settings.api_key is not None:
+        own["authorization"] = f"Bearer {settings.api_key.get_secret_value()}"
+    return [(name.encode(), value.encode()) for name, value in own.items()]
+
+
+def _timeout(upstream: str, what: str) -> BridgeError:
+    return BridgeError(Kind.UPSTREAM_TIMEOUT, f"upstream '{upstream}' {what}")

@@ -1,0 +1,1 @@
+"""ASGI only: routes, replies, headers; what HTTP asks of aibridge."""

@@ -1,0 +1,94 @@
+"""A request's body: read whole within a bound, and decoded where the client compressed it."""
+
+import zlib
+from collections.abc import Callable
+
+import brotli
+from starlette.types import Receive
+
+from aibridge.errors import BridgeError, Kind
+from aibridge.web.headers import Scope, header
+
+try:
+    from compression import zstd  # type: ignore[import-not-found,unused-ignore]  # Python 3.14
+except ImportError:
+    from backports import zstd
+
+
+class ClientLeft(Exception):
+    """The client closed the connection before its request was whole."""
+
+
+async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
+    """The decoded body. Raises BridgeError (413, 415, 400) and ClientLeft."""
+    length = header(scope, b"content-length")
+    if length and length.isdigit() and int(length) > limit:
+        raise _too_large(limit)
+    pieces: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientLeft
+        pieces.append(message.get("body", b""))
+        size += len(pieces[-1])
+        if size > limit:
+            raise _too_large(limit)
+        if not message.get("more_body"):
+            return decode(b"".join(pieces), header(scope, b"content-encoding"), limit)
+
+
+def decode(body: bytes, encoding: str | None, limit: int) -> bytes:
+    """`body` without its content encodings. Raises BridgeError; never makes more than `limit` bytes."""
+    names = [name.strip().lower() for name in (encoding or "").split(",")]
+    for name in reversed([name for name in names if name and name != "identity"]):
+        if name not in DECODERS:
+            known = ", ".join(DECODERS)
+            raise BridgeError(
+                Kind.UNSUPPORTED_MEDIA, f"content-encoding '{name}' is unknown; use one of {known}"
+            )
+        try:
+            body = DECODERS[name](body, limit + 1)
+        except (ValueError, EOFError, zlib.error, brotli.error, zstd.ZstdError):
+            raise BridgeError(Kind.BAD_REQUEST, f"the body is no valid {name}") from None
+        if len(body) > limit:
+            raise _too_large(limit)
+    return body
+
+
+def _zlib(window: int) -> Callable[[bytes, int], bytes]:
+    def decompress(body: bytes, most: int) -> bytes:
+        decoder = zlib.decompressobj(window)
+        return _whole(decoder.decompress(body, most), most, ended=decoder.eof)
+
+    return decompress
+
+
+def _brotli(body: bytes, most: int) -> bytes:
+    decoder = brotli.Decompressor()
+    found: bytes = decoder.process(body, output_buffer_limit=most)
+    return _whole(found, most, ended=decoder.is_finished())
+
+
+def _zstd(body: bytes, most: int) -> bytes:
+    decoder = zstd.ZstdDecompressor()
+    return _whole(decoder.decompress(body, max_length=most), most, ended=decoder.eof)
+
+
+def _whole(found: bytes, most: int, *, ended: bool) -> bytes:
+    if not ended and len(found) < most:
+        raise ValueError("cut short")
+    return found
+
+
+DECODERS: dict[str, Callable[[bytes, int], bytes]] = {
+    "gzip": _zlib(31),
+    "x-gzip": _zlib(31),
+    "deflate": _zlib(15),
+    "br": _brotli,
+    "zstd": _zstd,
+}
+
+
+def _too_large(limit: int) -> BridgeError:
+    return BridgeError(Kind.TOO_LARGE, f"the body is over {limit} bytes, the limit `server.max_body`")

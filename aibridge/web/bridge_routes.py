@@ -1,0 +1,70 @@
+"""The bridged routes, as plain ASGI: read the request, open the exchange, reply."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from starlette.types import Receive, Send
+
+from aibridge.bridge.bridge import Bridge, Incoming, Opened
+from aibridge.dialects.base import Dialect, UsageShown
+from aibridge.errors import BridgeError, Kind
+from aibridge.nouns import Caller
+from aibridge.web.body import ClientLeft, read_body
+from aibridge.web.callers import identify
+from aibridge.web.headers import Pairs, Scope, header
+from aibridge.web.reply import Reply, send_error
+
+
+@dataclass(frozen=True, slots=True)
+class BridgeRoute:
+    """`POST` of one dialect."""
+
+    dialect: Dialect
+    bridge: Callable[[], Bridge]
+    secret: Callable[[], bytes]
+    max_body: int
+    heartbeat: float
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        try:
+            opened = await self._open(scope, receive)
+        except ClientLeft:
+            return
+        except BridgeError as error:
+            await send_error(send, error, self.dialect)
+            return
+        exchange = opened.exchange
+        reply = Reply(send, self.dialect, exchange.story.exchange_id, _added(opened), self.heartbeat)
+        await reply.run(exchange.run(), receive)
+
+    async def _open(self, scope: Scope, receive: Receive) -> Opened:
+        if scope["method"] != "POST":
+            raise BridgeError(Kind.METHOD_NOT_ALLOWED, f"{scope['path']} takes POST, not {scope['method']}")
+        media = (header(scope, b"content-type") or "").partition(";")[0].strip().lower()
+        if media != "application/json":
+            # A page of another origin may send text/plain without asking first.
+            given = media or "nothing"
+            raise BridgeError(Kind.UNSUPPORTED_MEDIA, f"content-type is {given}; send application/json")
+        caller = identify(scope, self.secret())
+        body = await read_body(scope, receive, self.max_body)
+        incoming = Incoming(
+            path=scope["path"],
+            headers=scope["headers"],
+            body=body,
+            caller=caller,
+            wanted_tools=header(scope, b"x-aibridge-tools"),
+            usage=_usage_shown(scope, caller),
+        )
+        return await self.bridge().open(self.dialect, incoming)
+
+
+def _added(opened: Opened) -> Pairs:
+    headers = [(b"x-aibridge-upstream", opened.exchange.upstream.encode())]
+    if opened.tools_off:
+        headers.append((b"x-aibridge-tools", f"off; reason={opened.tools_off}".encode()))
+    return headers
+
+
+def _usage_shown(scope: Scope, caller: Caller) -> UsageShown:
+    return "sum"

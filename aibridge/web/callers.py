@@ -1,0 +1,70 @@
+"""Who is calling: told by the credential, the program by its user agent, the session by its headers."""
+
+import hmac
+from collections.abc import Mapping
+
+from aibridge.errors import BridgeError, Kind
+from aibridge.nouns import Caller
+from aibridge.web.headers import Scope, header
+
+CREDENTIALS = (b"x-aibridge-key", b"authorization", b"x-api-key", b"api-key")
+OUR_KEYS = "sk-aib-"
+CLIENTS: Mapping[str, str] = {
+    "codex": "codex",
+    "claude": "claude-code",
+    "opencode": "opencode",
+    "cursor": "cursor",
+    "cline": "cline",
+    "roo-code": "roo-code",
+    "kilo-code": "kilo-code",
+    "zed/": "zed",
+    "githubcopilotchat": "copilot",
+    "copilot/": "copilot",
+    "charm crush": "crush",
+    "aider": "aider",
+    "agents/python": "openai-agents",
+    "pydantic-ai": "pydantic-ai",
+    "ai-sdk": "ai-sdk",
+    "asyncopenai/python": "openai-python",
+    "openai/python": "openai-python",
+    "openai/js": "openai-js",
+    "curl": "curl",
+}
+"""Beginnings of user agents, the more telling ones first."""
+SESSIONS = (
+    b"session-id",
+    b"session_id",
+    b"x-session-id",
+    b"x-claude-code-session-id",
+    b"x-interaction-id",
+    b"x-client-session-id",
+    b"x-kilocode-taskid",
+)
+
+
+def identify(scope: Scope, secret: bytes, asked_session: str | None = None) -> Caller:
+    """The caller. Raises BridgeError (401) for a key of ours that is not known."""
+    agent = header(scope, b"user-agent")
+    sessions = (header(scope, name) for name in SESSIONS)
+    return Caller(
+        id=_caller_id(scope, secret),
+        client=_client(header(scope, b"originator") or agent or ""),
+        user_agent=agent,
+        session_id=next(filter(None, sessions), asked_session),
+    )
+
+
+def _caller_id(scope: Scope, secret: bytes) -> str:
+    """An HMAC of the credential: tells callers apart in the records and cannot be turned back."""
+    for name in CREDENTIALS:
+        if presented := header(scope, name):
+            credential = presented.removeprefix("Bearer ").strip()
+            if credential.startswith(OUR_KEYS):
+                raise BridgeError(Kind.INVALID_KEY, "this aibridge key is unknown, expired or revoked")
+            return "hmac-" + hmac.digest(secret, credential.encode(), "sha256").hex()[:32]
+    return "anonymous"
+
+
+def _client(agent: str) -> str | None:
+    lower = agent.lower()
+    return next((name for start, name in CLIENTS.items() if lower.startswith(start)), None)

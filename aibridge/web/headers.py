@@ -1,0 +1,48 @@
+"""Headers on the client's side: which of the upstream's reach the client, and finding one in a scope."""
+
+from collections.abc import Iterable, MutableMapping
+from typing import Any
+
+Pairs = list[tuple[bytes, bytes]]
+Scope = MutableMapping[str, Any]
+
+NOT_FOR_CLIENTS = frozenset(
+    {
+        b"connection",
+        b"keep-alive",
+        b"proxy-authenticate",
+        b"proxy-connection",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+        b"content-encoding",
+        b"content-length",
+        b"set-cookie",
+        b"alt-svc",
+    }
+)
+"""Of one connection, of the body as it travelled, or of the upstream's own site."""
+
+
+def to_client(
+    upstream: Iterable[tuple[bytes, bytes]], added: Iterable[tuple[bytes, bytes]], exchange_id: bytes
+) -> Pairs:
+    """The response headers: the upstream's, less what is not for the client, and `added`."""
+    pairs = [(name.lower(), value) for name, value in upstream]
+    listed = {
+        token.strip().lower() for name, value in pairs if name == b"connection" for token in value.split(b",")
+    }
+    kept = [pair for pair in pairs if pair[0] not in NOT_FOR_CLIENTS and pair[0] not in listed]
+    if not any(name == b"x-request-id" for name, _ in kept):
+        kept.append((b"x-request-id", exchange_id))  # the OpenAI SDKs show it in every error
+    return [*kept, (b"x-aibridge-exchange-id", exchange_id), *added]
+
+
+def header(scope: Scope, name: bytes) -> str | None:
+    """The value of the request header `name` (lower case), the last where it stands twice."""
+    found = None
+    for key, value in scope["headers"]:
+        if key == name:
+            found = value.decode("latin-1").strip()
+    return found

@@ -1,0 +1,34 @@
+"""`/healthz`: the process lives, no I/O. `/readyz`: it serves, and how its parts are."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+
+from aibridge import __version__
+from aibridge.errors import BridgeError
+from aibridge.web.guard import from_this_machine
+
+GOOD = {"ok", "connected", "unknown"}
+
+
+async def healthz(_request: Request) -> JSONResponse:
+    """Alive."""
+    return JSONResponse({"status": "ok"})
+
+
+def readiness(states: Callable[[], dict[str, Any]]) -> Callable[[Request], Awaitable[JSONResponse]]:
+    """The endpoint `/readyz`: 200 as soon as requests are served; details for this machine only."""
+
+    async def readyz(request: Request) -> JSONResponse:
+        try:
+            parts = states()
+        except BridgeError:
+            return JSONResponse({"status": "stopping", "version": __version__}, 503)
+        rooms = [*parts["upstreams"].values(), *parts["mcp_servers"].values(), parts["records"]]
+        status = "ready" if all(room["state"] in GOOD for room in rooms) else "degraded"
+        told = {"status": status, "version": __version__}
+        return JSONResponse({**told, **parts} if from_this_machine(request.scope) else told)
+
+    return readyz

@@ -1,0 +1,141 @@
+"""Sends an exchange to its client: a head that waits for the first bytes, heartbeats, a client that leaves.
+
+One read of the upstream is one write here, with no task or queue in between. A sibling task waits for the
+client's disconnect and cancels the work; one timer a stream, moved by its writes, sends the heartbeats.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Iterable
+from contextlib import aclosing
+
+import structlog
+from starlette.types import Receive, Send
+
+from aibridge import tasks
+from aibridge.bridge.events import Begin, Event
+from aibridge.dialects import OPENAI
+from aibridge.dialects.base import Dialect
+from aibridge.errors import BridgeError, Kind
+from aibridge.web.headers import Pairs, to_client
+
+log = structlog.get_logger(__name__)
+NO_BUFFERING = [(b"cache-control", b"no-cache, no-transform"), (b"x-accel-buffering", b"no")]
+"""Proxies in between would hold back a stream without these."""
+
+
+class Reply:
+    """One response that is made of an exchange's events."""
+
+    def __init__(
+        self,
+        send: Send,
+        dialect: Dialect,
+        exchange_id: str,
+        added: Iterable[tuple[bytes, bytes]],
+        heartbeat: float,
+    ) -> None:
+        self._send, self._dialect, self._heartbeat = send, dialect, heartbeat
+        self._exchange_id, self._added = exchange_id.encode(), list(added)
+        self._loop = asyncio.get_running_loop()
+        self._begin: Begin | None = None
+        self._streamed = False
+        self._written = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self._beat: asyncio.Task[None] | None = None
+        self._ended = False
+
+    async def run(self, events: AsyncGenerator[Event], receive: Receive) -> None:
+        """Send `events` until the last, or until the client leaves."""
+        work = asyncio.current_task()
+        assert work is not None
+        left = asyncio.Event()
+        watcher = tasks.start(self._watch(receive, work, left), "client-left")
+        try:
+            async with aclosing(events):
+                async for event in events:
+                    await self._give(event)
+        except asyncio.CancelledError:
+            if not left.is_set():
+                await self._fail(BridgeError(Kind.OVERLOADED, "aibridge was stopped; ask again"))
+                raise
+            work.uncancel()
+        except Exception:
+            log.exception("the exchange failed by a bug of aibridge")
+            await self._fail(BridgeError(Kind.INTERNAL, "aibridge failed; its log says why"))
+        finally:
+            self._ended = True
+            if self._timer:
+                self._timer.cancel()
+            await tasks.stop(watcher, *([self._beat] if self._beat else []))
+
+    async def _watch(self, receive: Receive, work: "asyncio.Task[None]", left: asyncio.Event) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        if not self._ended:
+            left.set()
+            work.cancel()
+
+    async def _give(self, event: Event) -> None:
+        if self._beat and not self._beat.done():
+            await self._beat
+        if isinstance(event, Begin):
+            self._begin = event
+            self._streamed = _is_stream(event)
+            self._written = self._loop.time()
+            if self._streamed and self._timer is None:
+                self._timer = self._loop.call_later(self._heartbeat, self._tick)
+            return
+        self._ended = event.last
+        await self._write(event.data, last=event.last)
+
+    async def _write(self, data: bytes, *, last: bool) -> None:
+        begin = self._begin
+        assert begin is not None, "an exchange begins before it gives bytes"
+        if not begin.sent:
+            begin.sent = True
+            headers = self._head(begin, length=len(data) if last else None)
+            await self._send({"type": "http.response.start", "status": begin.status, "headers": headers})
+        self._written = self._loop.time()
+        await self._send({"type": "http.response.body", "body": data, "more_body": not last})
+
+    def _head(self, begin: Begin, length: int | None) -> Pairs:
+        headers = to_client(begin.headers, self._added, self._exchange_id)
+        if length is not None:
+            headers.append((b"content-length", str(length).encode()))
+        if self._streamed:
+            known = {name for name, _ in headers}
+            headers += [pair for pair in NO_BUFFERING if pair[0] not in known]
+        return headers
+
+    def _tick(self) -> None:
+        """The timer: silence since the last write makes a heartbeat, a write meanwhile moves the timer."""
+        rest = self._written + self._heartbeat - self._loop.time()
+        if rest <= 0 and self._streamed and not self._ended:
+            self._beat = tasks.start(self._write(self._dialect.keep_alive, last=False), "heartbeat")
+            rest = self._heartbeat
+        self._timer = self._loop.call_later(max(rest, 0.001), self._tick)
+
+    async def _fail(self, error: BridgeError) -> None:
+        """End the response in an error, in whatever state it is."""
+        if self._ended:
+            return
+        self._ended = True
+        if self._begin and self._begin.sent and self._streamed:
+            await self._write(self._dialect.error_event(error), last=True)
+        elif not (self._begin and self._begin.sent):
+            await send_error(self._send, error, self._dialect)
+
+
+def _is_stream(begin: Begin) -> bool:
+    kinds = [value for name, value in begin.headers if name.lower() == b"content-type"]
+    return any(kind.lower().startswith(b"text/event-stream") for kind in kinds)
+
+
+async def send_error(send: Send, error: BridgeError, dialect: Dialect | None = None) -> None:
+    """A whole error response; in OpenAI's shape where no dialect is known."""
+    body = (dialect or OPENAI).error_body(error)
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    if error.retry_after is not None:
+        headers.append((b"retry-after", str(error.retry_after).encode()))
+    await send({"type": "http.response.start", "status": error.kind.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

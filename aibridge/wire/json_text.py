@@ -1,0 +1,121 @@
+"""JSON texts that keep what is not changed: an object with the place of each top-level value.
+
+A body is read once, into a value; a change replaces or appends single values, and every other byte
+stays as it was sent: key order, white space, number formats, escapes, big integers.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any, Self
+
+WHITE = " \t\n\r"
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")
+
+
+_decoder = json.JSONDecoder(parse_constant=_no_constant)
+_scan = _decoder.raw_decode
+
+
+def dumps(value: Any) -> str:
+    """`value` as compact JSON, text outside ASCII as itself where UTF-8 can carry it."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # a lone surrogate, escaped in what we read: only an escape can carry it on
+        return json.dumps(value, separators=(",", ":"))
+    return text
+
+
+def loads(text: str | bytes) -> Any:
+    """The value of a JSON text. Raises ValueError, also for NaN, bad UTF-8 and nesting without bound."""
+    try:
+        return _decoder.decode(text.decode() if isinstance(text, bytes) else text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+class ObjectText:
+    """The text of a JSON object, its value, and where each top-level value stands in the text."""
+
+    __slots__ = ("_spans", "text", "value")
+
+    def __init__(self, text: str, value: dict[str, Any], spans: dict[str, tuple[int, int]]) -> None:
+        self.text, self.value, self._spans = text, value, spans
+
+    @classmethod
+    def read(cls, body: str | bytes) -> Self:
+        """The object in `body`. Raises ValueError with a reason when it is none."""
+        text = body.decode() if isinstance(body, bytes) else body
+        try:
+            return cls._scan(text)
+        except RecursionError:
+            raise ValueError("it is nested too deeply") from None
+        except (IndexError, StopIteration):
+            raise ValueError("it ends too early") from None
+
+    @classmethod
+    def _scan(cls, text: str) -> Self:
+        at = _skip(text, 0)
+        if not text.startswith("{", at):
+            loads(text)  # says what is wrong where it is no JSON at all
+            raise ValueError("it is not an object")
+        value: dict[str, Any] = {}
+        spans: dict[str, tuple[int, int]] = {}
+        at = _skip(text, at + 1)
+        while text[at] != "}":
+            key, at = _scan(text, at)
+            at = _skip(text, at)
+            if not isinstance(key, str) or text[at] != ":":
+                raise ValueError(f"a key or colon is missing at character {at}")
+            start = _skip(text, at + 1)
+            value[key], end = _scan(text, start)
+            spans[key] = (start, end)
+            at = _skip(text, end)
+            if text[at] == ",":
+                at = _skip(text, at + 1)
+                if text[at] != '"':
+                    raise ValueError(f"a key is missing at character {at}")
+            elif text[at] != "}":
+                raise ValueError(f"a comma or brace is missing at character {at}")
+        if text[at + 1 :].strip(WHITE):
+            raise ValueError(f"there is more after the object at character {at + 1}")
+        return cls(text, value, spans)
+
+    def replace(self, changes: Mapping[str, str]) -> str:
+        """The text with the values of `changes` (JSON texts); keys that are new come last."""
+        pieces: list[str] = []
+        done = 0
+        for key, (start, end) in sorted(self._spans.items(), key=lambda item: item[1]):
+            if key in changes:
+                pieces += self.text[done:start], changes[key]
+                done = end
+        new = [f"{dumps(key)}:{text}" for key, text in changes.items() if key not in self._spans]
+        if not new:
+            return "".join([*pieces, self.text[done:]])
+        close = self.text.rindex("}")
+        comma = "," if self._spans else ""
+        return "".join([*pieces, self.text[done:close], comma, ",".join(new), self.text[close:]])
+
+    def source(self, key: str) -> str:
+        """The text of the value at `key`, which has to be there."""
+        start, end = self._spans[key]
+        return self.text[start:end]
+
+
+def extend_array(array: str, items: Iterable[str]) -> str:
+    """The JSON text `array` with the JSON texts `items` appended; nothing before them changes."""
+    more = ",".join(items)
+    if not more:
+        return array
+    close = array.rindex("]")
+    comma = "" if array[:close].rstrip(WHITE) == "[" else ","
+    return f"{array[:close]}{comma}{more}{array[close:]}"
+
+
+def _skip(text: str, at: int) -> int:
+    while text[at] in WHITE:
+        at += 1
+    return at
