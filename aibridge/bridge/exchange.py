@@ -143,10 +143,11 @@ class Exchange:
         """The last piece; the ending is told before it leaves."""
         last = tail + self._view.close()
         self.story.gives_bytes(text=bool(turn.message))
+        status = self._begin.status if self._begin else CLIENT_LEFT
         if turn.error is None:
-            self.story.ends("completed", self._status)
+            self.story.ends("completed", status)
         else:
-            self.story.ends("failed", self._status, "upstream_error", turn.error)
+            self.story.ends("failed", status, "upstream_error", turn.error)
         return Relay(last, last=True)
 
     def _failure(self, failure: UpstreamRefused | BridgeError) -> Iterator[Event]:

@@ -22,7 +22,7 @@ from aibridge.cli.options import fail, printable
 if TYPE_CHECKING:
     from aibridge.app import App
 
-QUESTION = 'call weather {"city": "Paris"} and call add {"a": 19, "b": 23} then say Done.'
+QUESTION = 'call weather {"city": "Paris"} and call add {"a": 19, "b": 23}'
 PATIENCE = 30.0
 """Seconds for the parts of the demo to be ready."""
 

@@ -70,9 +70,10 @@ def test_opencode_gets_an_answer_made_with_an_injected_tool(
 
 
 def test_opencode_and_aibridge_run_calls_of_the_same_run(opencode: Opencode, bridge: Bridge) -> None:
-    script = 'call add {"a":1,"b":2} then call bash {"command":"echo hi","description":"d"}'
+    script = 'call bash {"command":"echo hi","description":"d"} then call add {"a":1,"b":2}'
     events = opencode(bridge.base_url, script)
     assert _tools(events) == ["bash"]
+    assert "bash answered: hi\n\nadd answered: 3" in _texts(events)
     assert "demo__" not in json.dumps(events)
 
 
