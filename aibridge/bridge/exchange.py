@@ -71,13 +71,14 @@ class Exchange:
     async def _rounds(self) -> AsyncGenerator[Event]:
         watch = self.story.watch
         while True:
-            self._round = current = self._view.open_round()
+            current = self._view.open_round()
             self.story.rounds += 1
             tail = b""
             watch.to("upstream")
             async with self._upstream.ask(self._dialect.path, self._headers, self._request.body) as answer:
                 if self._begin is None:
                     yield self._begins(answer)
+                self._round = current
                 watch.to("upstream")
                 while not current.ended and (chunk := await answer.read()):
                     watch.to("own")
@@ -177,7 +178,7 @@ class Exchange:
             self._round = None
 
     def _invalid(self, reason: str) -> BridgeError:
-        return BridgeError(Kind.UPSTREAM_INVALID, f"upstream '{self._upstream.name}': {reason}")
+        return BridgeError(Kind.UPSTREAM_INVALID, f"upstream '{self._upstream.name}' {reason}")
 
     @property
     def _status(self) -> int:

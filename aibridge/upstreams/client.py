@@ -37,7 +37,7 @@ class Answer:
         except (httpx2.TransportError, httpx2.DecodingError) as error:
             kind = Kind.UPSTREAM_INVALID
             raise BridgeError(
-                kind, f"upstream '{self._upstream}': the connection broke in its answer"
+                kind, f"upstream '{self._upstream}' broke the connection in its answer"
             ) from error
 
     async def read_all(self, limit: int) -> bytes:

@@ -79,14 +79,14 @@ class JsonRound:
         try:
             body = ObjectText.read(raw)
         except ValueError:
-            reason = "its answer is not JSON" if raw.strip() else "it sent an empty body"
+            reason = "sent an answer that is not JSON" if raw.strip() else "sent an empty body"
             raise InvalidAnswer(reason) from None
         if body.value.get("error"):
             self._reader.fail(body.value["error"])
             if self._view.bodies:
-                raise InvalidAnswer("it answered with an error after tools had run")
+                raise InvalidAnswer("answered with an error after tools had run")
         elif not isinstance(body.value.get("choices"), list):
-            raise InvalidAnswer("its answer has no `choices`")
+            raise InvalidAnswer("sent an answer without `choices`")
         self._read(body.value)
         self._view.raw = raw
         self._view.bodies.append(body)

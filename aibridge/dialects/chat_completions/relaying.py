@@ -61,15 +61,15 @@ class StreamRound:
         try:
             return self._take(self._decoder.feed(chunk))
         except TooLong:
-            raise InvalidAnswer("it sent an event without an end") from None
+            raise InvalidAnswer("sent an event without an end") from None
 
     def finish(self) -> tuple[Turn, bytes]:
         """The turn, and what was held. Raises InvalidAnswer when the stream was cut."""
         shown = self._take(self._decoder.finish())
         if self._reader.error is None and not self._finished:
             if not self.ended:
-                cut = "it broke off the stream before its answer was finished"
-                raise InvalidAnswer(cut if self._any_event else "it sent an empty stream")
+                cut = "broke off the stream before its answer was finished"
+                raise InvalidAnswer(cut if self._any_event else "sent an empty stream")
             shown += self._finish_unsaid()
         turn = self._end()
         self._face.text_shown = self._face.text_shown or (self.text_seen and not self._one_text)
