@@ -1,0 +1,57 @@
+# aibridge: every command sets up what it needs in .venv; only Python 3.11 or newer has to be there.
+PYTHON ?= python3
+RUN := .venv/bin/python
+NPM := tests/end_to_end/node_modules/.package-lock.json
+
+.PHONY: demo test check format bench golden lock soak clean
+
+demo: .venv/.runtime ## the main job on embedded defaults; ONCE=1 ends by itself
+	$(RUN) -m aibridge.cli demo $(if $(ONCE),--once)
+
+test: .venv/.dev $(NPM) ## all tests
+	$(RUN) -m pytest
+
+check: .venv/.dev $(NPM) ## format, lint, types, layers, tests
+	.venv/bin/ruff format --check .
+	.venv/bin/ruff check .
+	.venv/bin/mypy
+	$(RUN) -m pytest
+
+format: .venv/.dev ## put the code in order
+	.venv/bin/ruff check --fix .
+	.venv/bin/ruff format .
+
+golden: .venv/.dev ## write the golden conversations' expected files anew; look at the difference before you commit
+	AIBRIDGE_GOLDEN=write $(RUN) -m pytest tests/conversations
+
+bench:
+	@echo "make bench measures nothing yet: the load kit is not part of the project so far."
+
+lock: .venv/.dev ## pin all dependencies anew, with hashes and without any host
+	.venv/bin/uv pip compile pyproject.toml $(LOCK) -o requirements.txt
+	.venv/bin/uv pip compile pyproject.toml --extra dev $(LOCK) -o requirements-dev.txt
+LOCK := --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --no-annotate --no-header
+
+clean:
+	rm -rf .venv tests/end_to_end/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "aibridge needs Python 3.11 or newer; name one: make PYTHON=python3.12 ..."; exit 1; }
+	$(PYTHON) -m venv .venv
+
+.venv/.runtime: .venv/bin/python requirements.txt
+	$(RUN) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
+	@touch $@
+
+.venv/.dev: .venv/bin/python requirements-dev.txt pyproject.toml
+	$(RUN) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	$(RUN) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@ .venv/.runtime
+
+# Without npm the tests that drive JavaScript programs say so and are skipped (never in CI).
+$(NPM): tests/end_to_end/package-lock.json
+	@if command -v npm >/dev/null; then \
+		cd tests/end_to_end && npm ci --silent --no-audit --no-fund && touch node_modules/.package-lock.json; \
+	else echo "npm is missing: tests with JavaScript programs are skipped; install Node.js 20 or newer"; fi
