@@ -90,7 +90,8 @@ class Decoder:
             return [Event(rest)] if rest else []
         if BLANK_LINE.search(rest[-2:]):
             return [Event(rest)]
-        return [Event(rest + (b"\n" if rest.endswith((b"\n", b"\r")) else b"\n\n"))]
+        # After a CR alone one LF would only complete that line's end.
+        return [Event(rest + (b"\n" if rest.endswith(b"\n") else b"\n\n"))]
 
 
 def encode(data: bytes, name: bytes | None = None) -> bytes:
