@@ -81,7 +81,7 @@ def _is_broken(error: MCPError) -> bool:
 
 def _refusal(error: MCPError) -> str:
     data = error.error.data
-    return f"answered HTTP {data['status']}."
+    return f"answered HTTP {data.get('status')}."
 
 
 def trouble_of(error: MCPError) -> str | None:
