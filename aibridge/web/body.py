@@ -59,7 +59,8 @@ def decode(body: bytes, encoding: str | None, limit: int) -> bytes:
 def _zlib(window: int) -> Callable[[bytes, int], bytes]:
     def decompress(body: bytes, most: int) -> bytes:
         decoder = zlib.decompressobj(window)
-        return _whole(decoder.decompress(body, most), most, ended=decoder.eof)
+        found = decoder.decompress(body, most)
+        return _whole(found, most, ended=decoder.eof, more=decoder.unused_data)
 
     return decompress
 
@@ -72,12 +73,14 @@ def _brotli(body: bytes, most: int) -> bytes:
 
 def _zstd(body: bytes, most: int) -> bytes:
     decoder = zstd.ZstdDecompressor()
-    return _whole(decoder.decompress(body, max_length=most), most, ended=decoder.eof)
+    found = decoder.decompress(body, max_length=most)
+    return _whole(found, most, ended=decoder.eof, more=decoder.unused_data)
 
 
-def _whole(found: bytes, most: int, *, ended: bool) -> bytes:
-    if not ended and len(found) < most:
-        raise ValueError("cut short")
+def _whole(found: bytes, most: int, *, ended: bool, more: bytes = b"") -> bytes:
+    """What was found, if it is all; a second member is refused, rather than dropped in silence."""
+    if (not ended and len(found) < most) or more:
+        raise ValueError("cut short, or more after its end")
     return found
 
 

@@ -32,15 +32,23 @@ class Guard:
 
     def _refusal(self, scope: Scope) -> BridgeError | None:
         host = (header(scope, b"host") or "").lower()
-        name = urlsplit(f"//{host}").hostname or ""
+        name = _name(host)
         if not (is_loopback(name) or name in self._hosts or "*" in self._hosts):
             sentence = f"the Host '{name}' is not served here; add it to server.allowed_hosts"
             return BridgeError(Kind.FORBIDDEN, sentence)
         origin = (header(scope, b"origin") or "").lower()
-        if origin and origin not in self._origins and urlsplit(origin).netloc != host:
+        if origin and origin not in self._origins and origin.partition("://")[2] != host:
             sentence = f"pages of {origin} may not call this bridge; add it to server.allowed_origins"
             return BridgeError(Kind.FORBIDDEN, sentence)
         return None
+
+
+def _name(host: str) -> str:
+    """The name in a `Host` header, without its port; empty where there is none."""
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:  # brackets that do not close
+        return ""
 
 
 def is_loopback(host: str) -> bool:
@@ -56,6 +64,6 @@ def is_loopback(host: str) -> bool:
 def from_this_machine(scope: Scope) -> bool:
     """A loopback peer, a loopback `Host`, and no proxy in between."""
     client = scope.get("client")
-    name = urlsplit(f"//{header(scope, b'host') or ''}").hostname or ""
+    name = _name(header(scope, b"host") or "")
     proxied = any(key == b"forwarded" or key.startswith(b"x-forwarded-") for key, _ in scope["headers"])
     return client is not None and is_loopback(client[0]) and is_loopback(name) and not proxied
