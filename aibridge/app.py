@@ -21,6 +21,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from aibridge import config as configuration
 from aibridge import records, tools, upstreams
 from aibridge.bridge.bridge import Bridge
+from aibridge.bridge.limits import Limits
+from aibridge.bridge.memory import Memory
+from aibridge.bridge.ports import RecallStore
+from aibridge.bridge.recall import Recall
 from aibridge.config import Config
 from aibridge.dialects import DIALECTS, OPENAI
 from aibridge.errors import BridgeError, Kind
@@ -84,6 +88,7 @@ class App:
                 secret=lambda: self.rooms().recorder.caller_secret(),
                 max_body=self.config.server.max_body,
                 heartbeat=self.config.bridge.heartbeat,
+                usage=self.config.bridge.usage,
             )
             routes[f"/v1{dialect.path}"] = routes[dialect.path] = route  # users forget the /v1
         return routes
@@ -110,12 +115,15 @@ class App:
             raise
         toolbox = tools.from_config(self.config.mcp_servers, self.config.bridge, self._in_process)
         router = upstreams.from_config(self.config.upstreams, self._transport)
+        settings = self.config.bridge
         bridge = Bridge(
             router=router,
             toolbox=toolbox,
             listener=recorder.tell,
-            inject=self.config.bridge.inject,
-            turn_separator=self.config.bridge.turn_separator,
+            inject=settings.inject,
+            turn_separator=settings.turn_separator,
+            recall=Recall(_recall_store(settings.recall, recorder), settings.recall_limit),
+            limits=Limits(settings.max_rounds, settings.max_tool_calls, settings.deadline),
         )
         self._running = Running(recorder, toolbox, router, bridge)
         toolbox.start()
@@ -143,6 +151,13 @@ class App:
             "mcp_servers": running.toolbox.states(),
             "records": running.recorder.health(),
         }
+
+
+def _recall_store(wanted: str, recorder: records.Recorder) -> RecallStore | None:
+    """Where hidden turns rest: beside the records, in the process alone, or nowhere."""
+    if wanted == "off":
+        return None
+    return Memory()
 
 
 async def _http_error(_request: Request, error: Exception) -> Response:

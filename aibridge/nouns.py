@@ -155,6 +155,9 @@ class ExchangeEnded:
     tools_ms: int = 0
     overhead_ms: float = 0.0
     recalled_turns: int = 0
+    """Hidden turns of earlier exchanges that were put back."""
+    notes: str | None = None
+    """Words for what was special: a cap that was reached, `recall_refused`."""
 
 
 Fact = ExchangeStarted | RoundEnded | CallEnded | ExchangeEnded

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 
 import structlog
 
-from aibridge.bridge.exchange import Exchange
+from aibridge.bridge.exchange import Exchange, Plan
+from aibridge.bridge.limits import Limits
 from aibridge.bridge.ports import HeaderPairs, Router, Toolbox
+from aibridge.bridge.recall import Recall, Whose
 from aibridge.bridge.story import Story
 from aibridge.dialects.base import Dialect, Request, UsageShown
 from aibridge.nouns import Caller, Listener, Tool
@@ -14,6 +16,8 @@ from aibridge.nouns import Caller, Listener, Tool
 log = structlog.get_logger(__name__)
 MOST_TOOLS = 128
 """What upstreams take in one request (2-wire.md); the client's own come first."""
+NO_RECALL = Recall(None)
+DEFAULT_LIMITS = Limits()
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +31,8 @@ class Incoming:
     wanted_tools: str | None = None
     """The header `x-aibridge-tools`."""
     usage: UsageShown = "sum"
+    recall: bool = True
+    """False where the header `x-aibridge-recall` says `off`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,17 +52,32 @@ class Bridge:
     listener: Listener
     inject: bool = True
     turn_separator: str = "\n\n"
+    recall: Recall = NO_RECALL
+    limits: Limits = DEFAULT_LIMITS
 
     async def open(self, dialect: Dialect, incoming: Incoming) -> Opened:
         """The exchange for a request. Raises BridgeError where the request cannot be served."""
         story = Story(self.listener, incoming.caller, dialect.name, incoming.path)
-        request = dialect.read(incoming.body)
-        upstream = self.router.route(request.asked.model)
-        tools, reason = await self._choose(request, incoming.wanted_tools)
-        request = request.with_tools(tools)
-        view = request.view(tools, self.turn_separator, incoming.usage)
-        exchange = Exchange(dialect, request, view, incoming.headers, upstream, tools, self.toolbox, story)
-        return Opened(exchange, reason)
+        client = dialect.read(incoming.body)
+        upstream = self.router.route(client.asked.model)
+        tools, reason = await self._choose(client, incoming.wanted_tools)
+        recall = self.recall if incoming.recall else NO_RECALL
+        whose = Whose.of(incoming.caller, client, dialect.name)
+        recalled, story.recalled_turns = await recall.put_back(client, whose, tools, upstream.name)
+        plan = Plan(
+            dialect=dialect,
+            client=client,
+            request=recalled.with_tools(tools),
+            plain=client.with_tools(tools) if story.recalled_turns else None,
+            headers=incoming.headers,
+            upstream=upstream,
+            tools=tools,
+            whose=whose,
+            separator=self.turn_separator,
+            usage=incoming.usage,
+            limits=self.limits,
+        )
+        return Opened(Exchange(plan, self.toolbox, recall, story), reason)
 
     async def _choose(self, request: Request, wanted: str | None) -> tuple[tuple[Tool, ...], str | None]:
         """The tools to inject, and the reason where none may be."""

@@ -5,17 +5,24 @@ last piece leaves, so that what a client saw complete is recorded. No cancel sco
 token spans a `yield`; whoever consumes it uses `aclosing`, and closing it early cancels what runs.
 """
 
-from collections.abc import AsyncGenerator, Iterator
-from contextlib import aclosing
+import asyncio
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager
+from dataclasses import dataclass
 
 from aibridge.bridge.events import Begin, Event, Relay
+from aibridge.bridge.limits import APOLOGY, Limits, Progress
 from aibridge.bridge.ports import Answer, HeaderPairs, Toolbox, Upstream
+from aibridge.bridge.recall import Recall, Whose
 from aibridge.bridge.story import Story
-from aibridge.dialects.base import Dialect, InvalidAnswer, Request, Round, Turn, View
+from aibridge.dialects.base import Dialect, InvalidAnswer, Request, Round, Turn, UsageShown
 from aibridge.errors import BridgeError, Kind, UpstreamRefused
-from aibridge.nouns import Result, Tool
+from aibridge.nouns import Call, Result, Tool, Usage
 
 SHOULD_RETRY = b"x-should-retry"
+REFUSES_RECALL = frozenset({400, 413, 422})
+BYTES_PER_TOKEN = 4
 WRONG_MEDIA = {
     True: frozenset({"application/json", "text/html"}),
     False: frozenset({"text/event-stream", "text/html"}),
@@ -25,28 +32,40 @@ CLIENT_LEFT = 499
 """nginx's status for a client that closed the connection before there was an answer."""
 
 
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What an exchange is made of when it opens."""
+
+    dialect: Dialect
+    client: Request
+    """As the client sent it."""
+    request: Request
+    """As it is asked upstream in round 1."""
+    plain: Request | None
+    """The same without recalled turns, where some were put back."""
+    headers: HeaderPairs
+    upstream: Upstream
+    tools: tuple[Tool, ...]
+    whose: Whose
+    separator: str
+    usage: UsageShown
+    limits: Limits
+
+
 class Exchange:
     """One client request with all that it causes."""
 
-    def __init__(
-        self,
-        dialect: Dialect,
-        request: Request,
-        view: View,
-        headers: HeaderPairs,
-        upstream: Upstream,
-        tools: tuple[Tool, ...],
-        toolbox: Toolbox,
-        story: Story,
-    ) -> None:
-        self.story, self.upstream = story, upstream.name
-        self._dialect = dialect
-        self._request, self._view, self._headers = request, view, headers
-        self._upstream, self._tools, self._toolbox = upstream, tools, toolbox
-        self._streamed = request.asked.streamed
+    def __init__(self, plan: Plan, toolbox: Toolbox, recall: Recall, story: Story) -> None:
+        self.story, self.upstream = story, plan.upstream.name
+        self._plan, self._toolbox, self._recall = plan, toolbox, recall
+        self._dialect, self._upstream, self._tools = plan.dialect, plan.upstream, plan.tools
+        self._request, self._plain = plan.request, plan.plain
+        self._view = plan.request.view(plan.tools, plan.separator, plan.usage)
+        self._streamed = plan.request.asked.streamed
+        self._progress = Progress(plan.limits)
         self._begin: Begin | None = None
         self._round: Round | None = None
-        self._tools_ran = False
+        self._tools_ran = self._text_seen = False
 
     async def run(self) -> AsyncGenerator[Event]:
         """What the client gets, in order; the last piece says that it is."""
@@ -70,12 +89,12 @@ class Exchange:
 
     async def _rounds(self) -> AsyncGenerator[Event]:
         watch = self.story.watch
+        results: list[Result] = []
         while True:
-            current = self._view.open_round()
-            self.story.rounds += 1
+            current = self._open_round()
             tail = b""
             watch.to("upstream")
-            async with self._upstream.ask(self._dialect.path, self._headers, self._request.body) as answer:
+            async with self._ask() as answer:
                 if self._begin is None:
                     yield self._begins(answer)
                 self._round = current
@@ -99,7 +118,37 @@ class Exchange:
             if turn.client_calls:
                 break
             self._request = self._request.extended(turn, results)
+        await self._keep(turn, results)
         yield self._ending(turn, tail)
+
+    def _open_round(self) -> Round:
+        """The next round; once a cap is reached, the last one, in which the model has to answer."""
+        self.story.rounds += 1
+        if self._progress.reached is None:
+            return self._view.open_round()
+        self.story.note(self._progress.reached)
+        self._request = self._request.without_tools(self._tools)
+        return self._view.open_round(last=APOLOGY)
+
+    @asynccontextmanager
+    async def _ask(self) -> AsyncIterator[Answer]:
+        """The upstream's answer; a refusal of what was put back from memory is met by asking without it."""
+        async with AsyncExitStack() as stack:
+            try:
+                answer = await stack.enter_async_context(self._send())
+            except UpstreamRefused as refused:
+                if self._plain is None or refused.status not in REFUSES_RECALL:
+                    raise
+                self._request = self._plain
+                self.story.recalled_turns = 0
+                self.story.note("recall_refused")
+                answer = await stack.enter_async_context(self._send())
+            self._plain = None
+            yield answer
+
+    def _send(self) -> AbstractAsyncContextManager[Answer]:
+        self.story.attempts += 1
+        return self._upstream.ask(self._dialect.path, self._plan.headers, self._request.body)
 
     def _begins(self, answer: Answer) -> Begin:
         """The client's response has the first answer's status and headers."""
@@ -117,8 +166,9 @@ class Exchange:
             shown = current.take(chunk)
         except InvalidAnswer as reason:
             raise self._invalid(str(reason)) from None
+        self._text_seen = self._text_seen or current.text_seen
         if shown:
-            self.story.gives_bytes(text=current.text_seen)
+            self.story.gives_bytes(text=self._text_seen)
         return shown
 
     def _finish(self, current: Round) -> tuple[Turn, bytes]:
@@ -128,22 +178,65 @@ class Exchange:
         except InvalidAnswer as reason:
             raise self._invalid(str(reason)) from None
         self._round = None
+        self._text_seen = self._text_seen or current.text_seen
         self.story.round_ends(turn)
         self.story.relays(turn.client_calls)
         return turn, rest
 
     async def _run_tools(self, turn: Turn) -> list[Result]:
-        """A result for every injected call of the turn."""
+        """A result for every injected call of the turn, in call order."""
+        calls = turn.injected_calls
+        if turn.client_calls and not self._recall.keeps:
+            return self._refuse(calls, "its result could not be kept: recall is off")
+        allowed = self._progress.allowed(calls)
         self.story.watch.to("tools")
-        self._tools_ran = True
-        results = await self._toolbox.run(turn.injected_calls, self._tools, self.story.call_finishes)
+        results = await self._run_until_deadline(calls[:allowed])
         self.story.watch.to("own")
+        for call in calls[allowed:]:
+            results.append(self._progress.refusal(call))
+            self.story.call_finishes(call, results[-1])
+        self._progress.repeats(turn, results)
         return results
+
+    async def _run_until_deadline(self, calls: list[Call]) -> list[Result]:
+        finished: dict[int, Result] = {}
+
+        def hear(call: Call, result: Result) -> None:
+            finished[id(call)] = result
+            self.story.call_finishes(call, result)
+
+        self._tools_ran = self._tools_ran or bool(calls)
+        try:
+            async with asyncio.timeout(max(0.0, self._progress.seconds_left)):
+                return await self._toolbox.run(calls, self._tools, hear) if calls else []
+        except TimeoutError:
+            self._progress.reached = "deadline"
+            told = ((call, finished.get(id(call))) for call in calls)
+            return [
+                result if result and result.status != "cancelled" else self._progress.refusal(call)
+                for call, result in told
+            ]
+
+    def _refuse(self, calls: list[Call], reason: str) -> list[Result]:
+        """Calls of a mixed turn whose results nobody could see later: they are not run."""
+        results = [
+            Result(call.id, f"Error: not run, {reason}.", "refused", time.time(), 0, reason) for call in calls
+        ]
+        for call, result in zip(calls, results, strict=True):
+            self.story.call_finishes(call, result)
+        return results
+
+    async def _keep(self, turn: Turn, results: list[Result]) -> None:
+        """Keep what was hidden, before the client can come back with the answer."""
+        if turn.error is None and self._recall.keeps:
+            hid = self._request.unit(turn, results, self._plan.separator)
+            if hid is not None:
+                await self._recall.keep(self._plan.client, self._plan.whose, self._upstream.name, *hid)
 
     def _ending(self, turn: Turn, tail: bytes) -> Relay:
         """The last piece; the ending is told before it leaves."""
         last = tail + self._view.close()
-        self.story.gives_bytes(text=bool(turn.message))
+        self.story.gives_bytes(text=self._text_seen)
         status = self._begin.status if self._begin else CLIENT_LEFT
         if turn.error is None:
             self.story.ends("completed", status)
@@ -174,7 +267,12 @@ class Exchange:
     def _abandon(self) -> None:
         """A round that was cut short is told as far as it came."""
         if self._round is not None:
-            self.story.round_ends(self._round.abandon())
+            turn = self._round.abandon()
+            if turn.usage.source == "missing":
+                # About four bytes of a request, and one delta of an answer, make a token.
+                asked = len(self._request.body) // BYTES_PER_TOKEN
+                turn.usage = Usage(input=asked, output=turn.pieces, source="estimated")
+            self.story.round_ends(turn)
             self._round = None
 
     def _invalid(self, reason: str) -> BridgeError:

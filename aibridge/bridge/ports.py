@@ -1,6 +1,6 @@
 """What the engine needs of other rooms; `app.py` fills these, so that no room knows another."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
@@ -47,6 +47,21 @@ class Router(Protocol):
 
     def route(self, model: str) -> Upstream:
         """The upstream that serves `model`. Raises BridgeError (`model_not_found`)."""
+        ...
+
+
+class RecallStore(Protocol):
+    """Where hidden turns rest between requests, bounded in size and time."""
+
+    async def get(self, keys: Sequence[bytes]) -> Mapping[bytes, bytes]:
+        """What is kept under `keys`; a key with several contents that cannot be told apart is absent."""
+        ...
+
+    async def put(self, key: bytes, content: bytes, *, newest_wins: bool) -> None:
+        """Keep `content`; it is there for every worker when this returns.
+
+        Where `key` has another content: the newer one where `newest_wins`, else neither.
+        """
         ...
 
 

@@ -27,7 +27,8 @@ class Story:
         self.exchange_id = new_id()
         self.watch = Stopwatch()
         self.ended = False
-        self.rounds = 0
+        self.rounds = self.attempts = self.recalled_turns = 0
+        self._notes: list[str] = []
         self._listener, self._caller, self._api, self._path = listener, caller, api, path
         self._started_at = time.time()
         self._tools: dict[str, Tool] = {}
@@ -56,6 +57,11 @@ class Story:
                 metadata=asked.metadata,
             )
         )
+
+    def note(self, word: str) -> None:
+        """Something that the record shall say of the exchange: a cap, a refusal."""
+        if word not in self._notes:
+            self._notes.append(word)
 
     def gives_bytes(self, *, text: bool) -> None:
         """Bytes for the client are ready; `text`: visible text has come by now."""
@@ -129,7 +135,7 @@ class Story:
                 status=status,
                 http_status=http_status,
                 rounds=self.rounds,
-                attempts=self.rounds,
+                attempts=self.attempts,
                 model=self._model,
                 response_id=self._response_id,
                 error_code=code,
@@ -139,5 +145,7 @@ class Story:
                 upstream_ms=round(self.watch.millis("upstream")),
                 tools_ms=round(self.watch.millis("tools")),
                 overhead_ms=round(self.watch.millis("own"), 3),
+                recalled_turns=self.recalled_turns,
+                notes=", ".join(self._notes) or None,
             )
         )

@@ -88,6 +88,17 @@ class Bridge(Model):
     parallel_tool_calls: int = Field(8, ge=1, description="injected calls of a turn that run at a time")
     heartbeat: Duration = Field(10.0, description="silence after which a keep-alive comment is sent")
     tool_result_limit: int = Field(100_000, ge=1, description="characters of a tool result the model gets")
+    max_rounds: int = Field(10, ge=1, description="upstream rounds with tools; then one last answers")
+    max_tool_calls: int = Field(30, ge=1, description="injected calls of one exchange")
+    deadline: Duration = Field(600.0, description="after it no tool runs and no round begins but the last")
+    usage: Literal["auto", "sum", "last"] = Field(
+        "auto", description="shown to the client: sum of rounds, last input, auto: last for known agents"
+    )
+    recall: Literal["on", "memory", "off"] = Field(
+        "on",
+        description="hidden turns are kept (with tool results) and put back; memory: in the process only",
+    )
+    recall_limit: int = Field(200_000, ge=0, description="characters put back in one request")
     turn_separator: str = Field("\n\n", description="between visible texts of two turns")
 
 

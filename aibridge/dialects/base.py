@@ -5,7 +5,7 @@ of the whole exchange; it opens a `Round` for each upstream answer: bytes in, by
 a `Turn` at the end. Streaming or not is the dialect's own matter: a JSON answer is a stream of one event.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, Self
 
@@ -43,8 +43,12 @@ class Turn:
     model: str | None = None
     usage: Usage = field(default_factory=lambda: Usage(source="missing"))
     thought: str | None = None
-    message: Mapping[str, Any] = field(default_factory=dict)
-    """The turn in the dialect's own shape, whole, as it goes back upstream; made for hidden turns only."""
+    message: Callable[[], Mapping[str, Any]] = dict
+    """The turn in the dialect's own shape, whole, as it goes back upstream; made when it is wanted."""
+    text: Callable[[], str] = str
+    """The visible text; made when it is wanted."""
+    pieces: int = 0
+    """How many deltas came: about the tokens of a round that was cut short."""
     error: str | None = None
     """The upstream's own error event, which ends the exchange; its message."""
 
@@ -57,6 +61,43 @@ class Turn:
     def client_calls(self) -> list[Call]:
         """The calls that the client was given."""
         return [call for call in self.calls if not call.injected]
+
+
+@dataclass(frozen=True, slots=True)
+class Visible:
+    """A message as its client sees it, by what clients send back unchanged (facts of real clients)."""
+
+    role: str
+    text: str
+    calls: tuple[tuple[str, str], ...] = ()
+    """Ids and names of its calls; of a tool's result the id of the call that it answers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """What was hidden in an exchange, in the dialect's own JSON, to be put back in later requests."""
+
+    hidden: tuple[str, ...]
+    """The messages of the hidden turns with their results, in order, as they were sent."""
+    texts: tuple[str, ...]
+    """The visible texts of these turns: the client has them joined with the answer's."""
+    separator: str
+    tools: tuple[str, ...]
+    """Names of the injected tools that were called."""
+    last: str | None = None
+    """The last turn's message where it had both kinds of calls."""
+    results: tuple[tuple[str, str], ...] = ()
+    """The injected calls' results of that message: call id and message."""
+
+    @property
+    def size(self) -> int:
+        """Characters that it puts back."""
+        return sum(map(len, self.hidden)) + sum(len(text) for _, text in self.results)
+
+    @property
+    def turns(self) -> int:
+        """How many hidden turns it puts back."""
+        return len(self.texts) + (self.last is not None)
 
 
 class Round(Protocol):
@@ -88,8 +129,12 @@ class Round(Protocol):
 class View(Protocol):
     """What the client sees of an exchange, over all rounds."""
 
-    def open_round(self) -> Round:
-        """The next upstream answer."""
+    def open_round(self, *, last: str | None = None) -> Round:
+        """The next upstream answer.
+
+        `last`: nothing comes after it; an injected call in it is dropped, and the client is told this
+        sentence where there is no text at all.
+        """
         ...
 
     def close(self) -> bytes:
@@ -128,6 +173,25 @@ class Request(Protocol):
 
     def extended(self, turn: Turn, results: Sequence[Result]) -> Self:
         """The request of the next round: the hidden turn and its results appended."""
+        ...
+
+    def without_tools(self, tools: Sequence[Tool]) -> Self:
+        """The request of a last round, in which the model shall answer instead of calling `tools`."""
+        ...
+
+    def visible(self) -> list[tuple[int, Visible]]:
+        """The client's messages that count for recall (no system messages), with their places."""
+        ...
+
+    def with_units(self, units: Mapping[int, Unit], *, standard: frozenset[int]) -> tuple[Self, int]:
+        """What was hidden before, put back at the places of the answers; and how many turns that were.
+
+        `standard`: places where only fields of the standard go back, since another model said them.
+        """
+        ...
+
+    def unit(self, last: Turn, results: Sequence[Result], separator: str) -> tuple[Unit, Visible] | None:
+        """What this exchange hid, and its answer as the client sees it; None where it hid nothing."""
         ...
 
     def view(self, tools: Sequence[Tool], separator: str, usage: UsageShown) -> View:

@@ -11,18 +11,28 @@ NAMES = frozenset({"id", "type", "role", "name", "format", "status", "object", "
 """Strings that providers repeat whole in every delta, so they are never joined."""
 
 
-def fold(into: dict[str, Any], delta: dict[str, Any]) -> None:
-    """Fold `delta` into `into`."""
-    for key, value in delta.items():
-        into[key] = _folded(key, into.get(key), value)
+def fold(into: dict[str, Any], *deltas: dict[str, Any]) -> None:
+    """Fold `deltas`, in order, into `into`."""
+    texts: dict[str, list[str]] = {}
+    for delta in deltas:
+        for key, value in delta.items():
+            if isinstance(value, str) and _is_joined(key):
+                texts.setdefault(key, []).append(value)  # joined once: long texts come in many pieces
+            else:
+                into[key] = _folded(key, into.get(key), value)
+    for key, pieces in texts.items():
+        into[key] = _folded(key, into.get(key), "".join(pieces))
+
+
+def _is_joined(key: str) -> bool:
+    return key not in NAMES and not key.endswith("_id")
 
 
 def _folded(key: str, old: Any, new: Any) -> Any:
     if new is None:
         return old
     if isinstance(new, str):
-        joined = isinstance(old, str) and key not in NAMES and not key.endswith("_id")
-        return old + new if joined else new
+        return old + new if isinstance(old, str) and _is_joined(key) else new
     if isinstance(new, dict):
         folded = dict(old) if isinstance(old, dict) else {}
         fold(folded, new)

@@ -73,7 +73,7 @@ class AiohttpTransport(httpx2.AsyncBaseTransport):
     async def _ask(
         self, request: httpx2.Request, connect: float | None, reused: SimpleNamespace
     ) -> aiohttp.ClientResponse:
-        pairs = ((name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers.raw)
+        pairs = ((_text(name), _text(value)) for name, value in request.headers.raw)
         return await self._open().request(
             request.method,
             URL(str(request.url), encoded=True),
@@ -134,6 +134,14 @@ class _Body(httpx2.AsyncByteStream):
             except (aiohttp.ClientError, OSError):  # TimeoutError is one
                 pass
         self._answer.release()
+
+
+def _text(field: bytes) -> str:
+    """A header's bytes as the text that aiohttp will write as these bytes again: it writes UTF-8."""
+    try:
+        return field.decode()
+    except UnicodeDecodeError:
+        return field.decode("latin-1")
 
 
 async def _note_reuse(_session: Any, context: Any, _params: Any) -> None:

@@ -10,7 +10,7 @@ from aibridge.dialects.base import Dialect, UsageShown
 from aibridge.errors import BridgeError, Kind
 from aibridge.nouns import Caller
 from aibridge.web.body import ClientLeft, read_body
-from aibridge.web.callers import identify
+from aibridge.web.callers import AGENTS, identify
 from aibridge.web.headers import Pairs, Scope, header
 from aibridge.web.reply import Reply, send_error
 
@@ -24,6 +24,7 @@ class BridgeRoute:
     secret: Callable[[], bytes]
     max_body: int
     heartbeat: float
+    usage: str = "auto"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -54,7 +55,8 @@ class BridgeRoute:
             body=body,
             caller=caller,
             wanted_tools=header(scope, b"x-aibridge-tools"),
-            usage=_usage_shown(scope, caller),
+            usage=_usage_shown(scope, caller, self.usage),
+            recall=header(scope, b"x-aibridge-recall") != "off",
         )
         return await self.bridge().open(self.dialect, incoming)
 
@@ -66,5 +68,13 @@ def _added(opened: Opened) -> Pairs:
     return headers
 
 
-def _usage_shown(scope: Scope, caller: Caller) -> UsageShown:
-    return "sum"
+def _usage_shown(scope: Scope, caller: Caller, default: str) -> UsageShown:
+    """What the client is told of several rounds: its header, else the configuration, else what it is.
+
+    Agents take the last answer's usage for the size of their context, and would compact it too early
+    if they were told the sum (2-wire.md, Usage shown).
+    """
+    wanted = header(scope, b"x-aibridge-usage") or default
+    if wanted in ("sum", "last"):
+        return "last" if wanted == "last" else "sum"
+    return "last" if caller.client in AGENTS else "sum"

@@ -31,6 +31,22 @@ CLIENTS: Mapping[str, str] = {
     "curl": "curl",
 }
 """Beginnings of user agents, the more telling ones first."""
+AGENTS = frozenset(
+    {
+        "codex",
+        "claude-code",
+        "opencode",
+        "cursor",
+        "cline",
+        "roo-code",
+        "kilo-code",
+        "zed",
+        "copilot",
+        "crush",
+        "aider",
+    }
+)
+"""Clients that hold a conversation by themselves and watch the size of their context."""
 SESSIONS = (
     b"session-id",
     b"session_id",
@@ -56,13 +72,17 @@ def identify(scope: Scope, secret: bytes, asked_session: str | None = None) -> C
 
 def _caller_id(scope: Scope, secret: bytes) -> str:
     """An HMAC of the credential: tells callers apart in the records and cannot be turned back."""
-    for name in CREDENTIALS:
-        if presented := header(scope, name):
-            credential = presented.removeprefix("Bearer ").strip()
-            if credential.startswith(OUR_KEYS):
-                raise BridgeError(Kind.INVALID_KEY, "this aibridge key is unknown, expired or revoked")
-            return "hmac-" + hmac.digest(secret, credential.encode(), "sha256").hex()[:32]
-    return "anonymous"
+    presented = [_bare(value) for name in CREDENTIALS if (value := header(scope, name))]
+    if any(credential.startswith(OUR_KEYS) for credential in presented):
+        raise BridgeError(Kind.INVALID_KEY, "this aibridge key is unknown, expired or revoked")
+    if not presented:
+        return "anonymous"
+    return "hmac-" + hmac.digest(secret, presented[0].encode(), "sha256").hex()[:32]
+
+
+def _bare(credential: str) -> str:
+    """A credential without its scheme, whose case does not matter (RFC 9110, 11.1)."""
+    return credential[7:].strip() if credential[:7].lower() == "bearer " else credential
 
 
 def _client(agent: str) -> str | None:

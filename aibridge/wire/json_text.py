@@ -5,7 +5,7 @@ stays as it was sent: key order, white space, number formats, escapes, big integ
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Self
 
 WHITE = " \t\n\r"
@@ -110,9 +110,45 @@ def extend_array(array: str, items: Iterable[str]) -> str:
     more = ",".join(items)
     if not more:
         return array
-    close = array.rindex("]")
-    comma = "" if array[:close].rstrip(WHITE) == "[" else ","
-    return f"{array[:close]}{comma}{more}{array[close:]}"
+    begun = array[: array.rindex("]")].rstrip(WHITE)
+    return f"{begun}{'' if begun == '[' else ','}{more}]"
+
+
+def item_spans(array: str) -> list[tuple[int, int]]:
+    """Where each item of the JSON text `array` stands in it."""
+    spans: list[tuple[int, int]] = []
+    at = _skip(array, _skip(array, 0) + 1)
+    while array[at] != "]":
+        _, end = _scan(array, at)
+        spans.append((at, end))
+        at = _skip(array, end)
+        if array[at] == ",":
+            at = _skip(array, at + 1)
+    return spans
+
+
+def replace_items(array: str, changes: Mapping[int, Sequence[str]]) -> str:
+    """The JSON text `array` with single items replaced by any number of JSON texts, also by none.
+
+    Between items that stay, the text stays; next to a change there is a comma alone. So the text before
+    the first change is the same as it was, and as `extend_array` would have gone on from it.
+    """
+    spans = item_spans(array)
+    pieces = [array[: spans[0][0]]] if spans else ["["]
+    kept_until: int | None = None
+    begun = False
+    for index, (start, end) in enumerate(spans):
+        items = changes.get(index)
+        if items is None:
+            between = "," if kept_until is None else array[kept_until:start]
+            pieces += [between if begun else "", array[start:end]]
+            kept_until, begun = end, True
+        else:
+            kept_until = None
+            for item in items:
+                pieces += ["," if begun else "", item]
+                begun = True
+    return "".join(pieces) + "]"
 
 
 def _skip(text: str, at: int) -> int:

@@ -25,7 +25,7 @@ class Draft:
         self.id = ""
         self.id_made = False
         self.name = ""
-        self.arguments = ""
+        self._arguments: list[str] = []
         self.custom = False
         self.injected: bool | None = None
         self.shown_index: int | None = None
@@ -39,7 +39,8 @@ class Draft:
         function = piece.get("function")
         if isinstance(function, dict):
             self._add_name(function.get("name"))
-            self.arguments += _arguments(function.get("arguments"))
+            if piece_of_arguments := _arguments(function.get("arguments")):
+                self._arguments.append(piece_of_arguments)
             rest = {key: value for key, value in function.items() if key not in ("name", "arguments")}
             fields["function"] = rest
         fold(self._fields, fields)
@@ -48,6 +49,12 @@ class Draft:
         # Some providers repeat the whole name in every delta; an exact repeat is no second piece.
         if isinstance(name, str) and name != self.name:
             self.name += name
+
+    @property
+    def arguments(self) -> str:
+        """The arguments' text as far as it came."""
+        self._arguments = ["".join(self._arguments)]
+        return self._arguments[0]
 
     @property
     def arguments_whole(self) -> bool:
@@ -60,7 +67,7 @@ class Draft:
     def decide(self, names: Names, *, whole: bool) -> None:
         """Settle whose call it is, if that can be said by now."""
         if self.injected is None:
-            whole = whole or bool(self.arguments)
+            whole = whole or bool(self._arguments)
             self.injected = False if self.custom else names.is_injected(self.name, whole=whole)
 
     def call(self) -> Call:

@@ -8,7 +8,7 @@ from typing import Any
 
 from aibridge.dialects.base import InvalidAnswer, Turn, UsageShown
 from aibridge.dialects.chat_completions.face import FIELDS
-from aibridge.dialects.chat_completions.reading import Reader, content_text, first_choice
+from aibridge.dialects.chat_completions.reading import CUT_SHORT, Reader, content_text, first_choice
 from aibridge.dialects.chat_completions.usage import shown_usage
 from aibridge.dialects.naming import Names
 from aibridge.wire.json_text import ObjectText, dumps
@@ -23,10 +23,12 @@ class JsonView:
         self.readers: list[Reader] = []
         self.raw = b""
         self._separator, self._usage, self._one_text = separator, usage, one_text
+        self._last: str | None = None
 
-    def open_round(self) -> "JsonRound":
-        """The next upstream answer."""
-        return JsonRound(self, len(self.bodies) + 1)
+    def open_round(self, *, last: str | None = None) -> "JsonRound":
+        """The next upstream answer; `last`: what to say where nothing was said at its end."""
+        self._last = last
+        return JsonRound(self, len(self.bodies) + 1, last=last is not None)
 
     def close(self) -> bytes:
         """The client's body."""
@@ -45,12 +47,15 @@ class JsonView:
         choice = first_choice(last.value) or {}
         message = dict(choice.get("message") or {})
         message.pop("tool_calls", None)
-        if not isinstance(message.get("content"), list):
-            message["content"] = self._text() or message.get("content")
         clients = [draft.message() for draft in reader.calls.drafts if not draft.injected]
+        if not isinstance(message.get("content"), list):
+            apology = self._last if not clients else None
+            message["content"] = self._text() or apology or message.get("content")
         if clients:
             message["tool_calls"] = clients
-        reason = "tool_calls" if clients and reader.has_injected else choice.get("finish_reason")
+        reason = choice.get("finish_reason")
+        if reader.has_hidden and reason not in CUT_SHORT:
+            reason = "tool_calls" if clients else "stop"
         return {**choice, "message": message, "finish_reason": reason}
 
     def _text(self) -> str:
@@ -62,8 +67,8 @@ class JsonView:
 class JsonRound:
     """One upstream body."""
 
-    def __init__(self, view: JsonView, number: int) -> None:
-        self._view = view
+    def __init__(self, view: JsonView, number: int, *, last: bool) -> None:
+        self._view, self._last = view, last
         self._reader = Reader(view.names, number, keep_message=True)
         self._chunks: list[bytes] = []
         self.ended = self.text_seen = False
@@ -103,7 +108,9 @@ class JsonRound:
         message = choice.get("message")
         message = message if isinstance(message, dict) else {}
         self.text_seen = bool(message.get("content"))
-        self._reader.delta(message)
+        self._reader.delta(message, 0)
         for call in message.get("tool_calls") or []:
             self._reader.calls.take([call])
         self._reader.finish(choice.get("finish_reason"))
+        if self._last:
+            self._reader.drop_injected()

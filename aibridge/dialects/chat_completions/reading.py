@@ -31,20 +31,27 @@ class Reader:
         self.response_id: str | None = None
         self.model: str | None = None
         self.error: str | None = None
-        self.message: dict[str, Any] = {}
+        self.pieces = 0
+        """Events that came; of a stream that is cut short, about its tokens."""
+        self._message: dict[str, Any] = {}
         self._keep = keep_message
-        self._dropped = False
-        self._raw: list[Event] = []
-        self._raw_size = 0
+        self._dropped = self._reasons = False
+        self._pending: list[Event | dict[str, Any]] = []
+        self._pending_size = 0
 
     def keep(self, event: Event) -> None:
         """Note a text delta that nobody had to look at."""
-        if not self._keep and b'"reasoning' not in event.raw and b'"thinking' not in event.raw:
-            return
-        self._raw.append(event)
-        self._raw_size += len(event.raw)
-        if self._raw_size > KEPT_RAW:
-            self._fold_raw()
+        self.pieces += 1
+        reasons = b'"reasoning' in event.raw or b'"thinking' in event.raw
+        self._reasons = self._reasons or reasons
+        if self._keep or reasons:
+            self._wait(event, len(event.raw))
+
+    def _wait(self, delta: Event | dict[str, Any], size: int) -> None:
+        self._pending.append(delta)
+        self._pending_size += size
+        if self._pending_size > KEPT_RAW:
+            self._fold_pending()
 
     def head(self, chunk: dict[str, Any]) -> None:
         """Take what a chunk or body says of the answer as a whole."""
@@ -56,10 +63,11 @@ class Reader:
         if isinstance(chunk.get("usage"), dict):
             self.usage = chunk["usage"]  # the last one wins: some providers count up on every chunk
 
-    def delta(self, delta: dict[str, Any]) -> None:
-        """Take a delta, or a whole message, its calls aside."""
-        self._fold_raw()
-        fold(self.message, {key: value for key, value in delta.items() if key != "tool_calls"})
+    def delta(self, delta: dict[str, Any], size: int) -> None:
+        """Take a delta, or a whole message, of `size` bytes, its calls aside."""
+        self.pieces += 1
+        self._reasons = self._reasons or any(key in delta for key in REASONING)
+        self._wait({key: value for key, value in delta.items() if key != "tool_calls"}, size)
 
     def fail(self, error: Any) -> None:
         """Take the upstream's own error."""
@@ -74,6 +82,13 @@ class Reader:
             drafts = self.calls.drafts
             self.calls.drafts = [d for d in drafts if not d.injected or d.arguments_whole]
             self._dropped = len(self.calls.drafts) < len(drafts)
+
+    def drop_injected(self) -> bool:
+        """Nothing comes after this turn: forget its injected calls; true where there were any."""
+        had = self.has_injected
+        self.calls.drafts = [draft for draft in self.calls.drafts if not draft.injected]
+        self._dropped = self._dropped or had
+        return had
 
     @property
     def has_hidden(self) -> bool:
@@ -92,7 +107,6 @@ class Reader:
 
     def turn(self) -> Turn:
         """What was read."""
-        self._fold_raw()
         return Turn(
             calls=[draft.call() for draft in self.calls.drafts],
             finish_reason=self.finish_reason,
@@ -100,27 +114,34 @@ class Reader:
             model=self.model,
             usage=read_usage(self.usage),
             thought=self._thought(),
-            message=self._whole_message() if self.has_injected else {},
+            message=self.message,
+            text=lambda: content_text(self._folded().get("content")),
+            pieces=self.pieces,
             error=self.error,
         )
 
-    def _whole_message(self) -> dict[str, Any]:
+    def message(self) -> dict[str, Any]:
         """The assistant message as it goes back upstream."""
-        message = {key: value for key, value in self.message.items() if value is not None}
+        message = {key: value for key, value in self._folded().items() if value is not None}
         calls = [draft.message() for draft in self.calls.drafts]
-        return {"role": "assistant", "content": None, **message, "tool_calls": calls}
+        return {"role": "assistant", "content": None, **message, **({"tool_calls": calls} if calls else {})}
 
     def _thought(self) -> str | None:
+        """The reasoning text; nothing is folded for it where none came."""
+        message = self._folded() if self._reasons else {}
         for key in REASONING:
-            if isinstance(found := self.message.get(key), str) and found:
+            if isinstance(found := message.get(key), str) and found:
                 return found
         return None
 
-    def _fold_raw(self) -> None:
-        raw, self._raw, self._raw_size = self._raw, [], 0
-        for event in raw:
-            if isinstance(delta := first_delta(parsed(event)), dict):
-                fold(self.message, delta)
+    def _folded(self) -> dict[str, Any]:
+        self._fold_pending()
+        return self._message
+
+    def _fold_pending(self) -> None:
+        pending, self._pending, self._pending_size = self._pending, [], 0
+        deltas = (each if isinstance(each, dict) else first_delta(parsed(each)) for each in pending)
+        fold(self._message, *(delta for delta in deltas if isinstance(delta, dict)))
 
 
 def parsed(event: Event) -> Any:

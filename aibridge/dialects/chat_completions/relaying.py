@@ -30,10 +30,10 @@ class StreamView:
         self._one_text = one_text and names.any_injected
         self._face = Face(names, "" if one_text else separator, usage, hides=names.any_injected)
 
-    def open_round(self) -> "StreamRound":
-        """The next upstream answer."""
+    def open_round(self, *, last: str | None = None) -> "StreamRound":
+        """The next upstream answer; `last`: what to say where nothing was said at its end."""
         self._face.rounds += 1
-        return StreamRound(self._face, one_text=self._one_text)
+        return StreamRound(self._face, one_text=self._one_text, last=last)
 
     def close(self) -> bytes:
         """The usage chunk, where the client asked and none passed already, and `[DONE]`."""
@@ -45,8 +45,8 @@ class StreamView:
 class StreamRound:
     """One upstream stream on its way to the client."""
 
-    def __init__(self, face: Face, *, one_text: bool) -> None:
-        self._face, self._one_text = face, one_text
+    def __init__(self, face: Face, *, one_text: bool, last: str | None) -> None:
+        self._face, self._one_text, self._last = face, one_text, last
         self._first = face.rounds == 1
         self._decoder = Decoder()
         self._reader = Reader(face.names, face.rounds, keep_message=face.hides)
@@ -134,23 +134,39 @@ class StreamRound:
             return self._show_without_choice(event, chunk)
         delta = choice.get("delta")
         delta = delta if isinstance(delta, dict) else {}
-        self._reader.delta(delta)
+        self._reader.delta(delta, len(event.raw))
         pieces = self._reader.calls.take(delta.get("tool_calls") or [])
-        if choice.get("finish_reason"):
-            self._reader.finish(choice["finish_reason"])
-            self._finished = True
+        told = choice.get("finish_reason")
+        if told:
+            choice = {**choice, "finish_reason": self._finish_with(told)}
         shown = self._shown_pieces(pieces)
         role_again = "role" in delta and self._face.role_shown and not self._first
         same = shown == [piece for _, piece in pieces] and not role_again
+        same = same and choice.get("finish_reason") == told
         self._face.role_shown = self._face.role_shown or "role" in delta
         hidden_finish = self._finished and self._reader.has_injected
-        before = self._separator(delta)
+        before = self._separator(delta) + (self._apology() if self._finished else b"")
         if same and not hidden_finish:
             return before + self._dressed(event, chunk, {})
         visible = {k: v for k, v in delta.items() if k != "tool_calls" and not (k == "role" and role_again)}
         if shown:
             visible["tool_calls"] = shown
         return before + self._show_changed(event, chunk, {**choice, "delta": visible}, hidden_finish)
+
+    def _finish_with(self, reason: str | None) -> str | None:
+        """The turn is over; the finish reason as the client gets it."""
+        self._finished = True
+        self._reader.finish(reason)
+        if self._last is not None and self._reader.drop_injected() and not self._reader.has_clients:
+            return "stop"
+        return reason
+
+    def _apology(self) -> bytes:
+        """At the end of a last round in which nothing was said in the whole exchange, a sentence of ours."""
+        if self._last is None or self.text_seen or self._face.text_shown or self._reader.has_clients:
+            return b""
+        self.text_seen = True
+        return self._face.chunk({"content": self._last})
 
     def _show_changed(
         self, event: Event, chunk: ObjectText, choice: dict[str, Any], hidden_finish: bool
@@ -201,11 +217,12 @@ class StreamRound:
 
     def _finish_unsaid(self) -> bytes:
         """`[DONE]` came without a finish reason: held calls are shown, a mixed turn gets its finish."""
-        self._reader.finish(None)
+        reason = self._finish_with(None)
         shown = self._shown_pieces([])
         if self._reader.has_injected and self._reader.has_clients:
             self._face.held_finish = self._face.chunk({}, "tool_calls")
-        return self._face.chunk({"tool_calls": shown}) if shown else b""
+        calls = self._face.chunk({"tool_calls": shown}) if shown else b""
+        return calls + self._apology() + (self._face.chunk({}, reason) if reason else b"")
 
     def _separator(self, delta: dict[str, Any]) -> bytes:
         """What stands between this turn's text and that of a turn before it."""

@@ -5,11 +5,14 @@ text; every other byte goes on as the client sent it.
 """
 
 from collections.abc import Mapping, Sequence
+from copy import copy
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Self
 
-from aibridge.dialects.base import Asked, Turn, UsageShown, View
+from aibridge.dialects.base import Asked, Turn, Unit, UsageShown, View, Visible
 from aibridge.dialects.chat_completions.json_view import JsonView
+from aibridge.dialects.chat_completions.recalling import put_back, visible_messages
 from aibridge.dialects.chat_completions.relaying import StreamView
 from aibridge.dialects.naming import Names
 from aibridge.errors import BridgeError, Kind
@@ -20,12 +23,19 @@ from aibridge.wire.json_text import ObjectText, dumps, extend_array, loads
 class ChatRequest:
     """What the client asked, and the changes that go upstream with it."""
 
-    def __init__(
-        self, source: ObjectText, changes: Mapping[str, str], own: bytes, injected: frozenset[str]
-    ) -> None:
-        self._source, self._changes, self._own, self._injected = source, changes, own, injected
+    def __init__(self, source: ObjectText, own: bytes) -> None:
+        self._source, self._own = source, own
         self._value = source.value
+        self._changes: dict[str, str] = {}
+        self._injected: frozenset[str] = frozenset()
+        self._hidden = _Hidden()
         self.asked = _asked(source.value)
+
+    def _changed(self, **changes: str) -> Self:
+        """A copy with further changes; nothing of this one changes."""
+        other = copy(self)
+        other._changes = {**self._changes, **changes}
+        return other
 
     @classmethod
     def read(cls, body: bytes) -> Self:
@@ -42,7 +52,7 @@ class ChatRequest:
             raise _bad(f"the body has no `messages` list{hint}", "messages")
         if not isinstance(value.get("tools") or [], list):
             raise _bad("`tools` has to be a list", "tools")
-        return cls(source, {}, body, frozenset())
+        return cls(source, body)
 
     @property
     def body(self) -> bytes:
@@ -76,17 +86,61 @@ class ChatRequest:
             options = self._value.get("stream_options")
             options = options if isinstance(options, dict) else {}
             changes["stream_options"] = dumps({**options, "include_usage": True})
-        return type(self)(self._source, changes, self._own, frozenset(tool.name for tool in tools))
+        request = self._changed(**changes)
+        request._injected = frozenset(tool.name for tool in tools)
+        return request
 
     def extended(self, turn: Turn, results: Sequence[Result]) -> Self:
         """The request of the next round: the hidden turn and its results appended."""
-        messages = self._changes.get("messages") or self._source.source("messages")
-        answers = [{"role": "tool", "tool_call_id": r.call_id, "content": r.text} for r in results]
-        said = _with_valid_arguments(turn.message)
-        changes = {**self._changes, "messages": extend_array(messages, map(dumps, [said, *answers]))}
+        said = dumps(_with_valid_arguments(turn.message()))
+        messages = [said, *(text for _, text in _result_texts(results))]
+        changes = {"messages": extend_array(self._messages, messages)}
         if self._forces_hidden():
             changes["tool_choice"] = '"auto"'
-        return type(self)(self._source, changes, self._own, self._injected)
+        request = self._changed(**changes)
+        request._hidden = self._hidden.grown(messages, turn)
+        return request
+
+    def without_tools(self, tools: Sequence[Tool]) -> Self:
+        """The request of a last round: our tools are gone where the client has its own, else not callable."""
+        if not tools:
+            return self
+        if self.tool_count:
+            return self._changed(tools=self._source.source("tools"))
+        return self._changed(tool_choice='"none"')
+
+    def visible(self) -> list[tuple[int, Visible]]:
+        """The client's messages that count for recall, with their places."""
+        return visible_messages(self._value["messages"])
+
+    def with_units(self, units: Mapping[int, Unit], *, standard: frozenset[int]) -> tuple[Self, int]:
+        """What was hidden before, put back at the places of the answers; and how many turns that were."""
+        messages, turns = put_back(self._messages, self._value["messages"], units, standard)
+        return (self._changed(messages=messages) if turns else self), turns
+
+    def unit(self, last: Turn, results: Sequence[Result], separator: str) -> tuple[Unit, Visible] | None:
+        """What this exchange hid, and its answer as the client sees it; None where it hid nothing."""
+        mixed = bool(last.injected_calls)
+        if not (mixed or self._hidden.messages):
+            return None
+        one_text = _wants_json(self._value)
+        texts = ("",) * len(self._hidden.texts) if one_text else self._hidden.texts
+        called = {*self._hidden.called, *(call.name for call in last.injected_calls)}
+        unit = Unit(
+            hidden=self._hidden.messages,
+            texts=texts,
+            separator=separator,
+            tools=tuple(sorted(called & self._injected)),
+            last=dumps(_with_valid_arguments(last.message())) if mixed else None,
+            results=tuple(_result_texts(results)) if mixed else (),
+        )
+        text = separator.join(filter(None, (*texts, last.text())))
+        calls = tuple((call.id, call.name) for call in last.client_calls)
+        return unit, Visible("assistant", text.strip(), calls)
+
+    @property
+    def _messages(self) -> str:
+        return self._changes.get("messages") or self._source.source("messages")
 
     def view(self, tools: Sequence[Tool], separator: str, usage: UsageShown) -> View:
         """What the client sees, with `tools` hidden."""
@@ -104,6 +158,25 @@ class ChatRequest:
             return not self.tool_count
         named = choice.get("function") if isinstance(choice, dict) else None
         return isinstance(named, dict) and named.get("name") in self._injected
+
+
+@dataclass(frozen=True, slots=True)
+class _Hidden:
+    """What the rounds of this exchange appended."""
+
+    messages: tuple[str, ...] = ()
+    texts: tuple[str, ...] = ()
+    called: frozenset[str] = frozenset()
+
+    def grown(self, messages: Sequence[str], turn: Turn) -> "_Hidden":
+        called = self.called | {call.name for call in turn.injected_calls}
+        return _Hidden((*self.messages, *messages), (*self.texts, turn.text()), called)
+
+
+def _result_texts(results: Sequence[Result]) -> list[tuple[str, str]]:
+    """The results as messages, by call id."""
+    messages = [{"role": "tool", "tool_call_id": each.call_id, "content": each.text} for each in results]
+    return [(each["tool_call_id"], dumps(each)) for each in messages]
 
 
 @lru_cache(maxsize=1024)
@@ -126,8 +199,7 @@ def _tool_name(tool: Any) -> str | None:
 
 def _with_valid_arguments(message: Mapping[str, Any]) -> Mapping[str, Any]:
     """Arguments that are no JSON object go back as `{}`: some servers parse the history."""
-    calls = [_with_valid_call(call) for call in message.get("tool_calls") or []]
-    return {**message, "tool_calls": calls}
+    return {**message, "tool_calls": [_with_valid_call(call) for call in message["tool_calls"]]}
 
 
 def _with_valid_call(call: Mapping[str, Any]) -> Mapping[str, Any]:
