@@ -4,7 +4,7 @@ A folder holds `NOTE` (what it shows and where the behaviour is documented), `re
 body), `round-N.sse` or `round-N.json` (what the upstream answers), and what has to come of it: `client.out`
 (status, telling headers, body), `asked.jsonl` (the bodies asked upstream), `records.jsonl` (the facts).
 Optional: `tools.yaml` (MCP tools and their results; none injected without it), `headers.yaml` (of the
-client), `round-N.yaml` (`status`, `headers`, `cut: true` for a connection that breaks after the bytes).
+client), `limits.yaml` (caps), `round-N.yaml` (`status`, `headers`, `cut: true` for a connection that breaks after the bytes).
 A conversation of several requests has numbered folders `1`, `2` … with these files each, `tools.yaml` above.
 `make golden` writes the expected files anew; git shows what changed.
 """

@@ -16,6 +16,9 @@ from mcp.server.lowlevel import Server
 from aibridge import config as configuration
 from aibridge import tools, upstreams
 from aibridge.bridge.bridge import Bridge
+from aibridge.bridge.limits import Limits
+from aibridge.bridge.memory import Memory
+from aibridge.bridge.recall import Recall
 from aibridge.dialects import DIALECTS
 from aibridge.nouns import Fact
 from aibridge.web.bridge_routes import BridgeRoute
@@ -95,14 +98,16 @@ def exchanges(folder: Path) -> list[Path]:
 async def replay(folder: Path, chop: Chop) -> list[Seen]:
     """Play the conversation; what came of each of its exchanges."""
     found: list[Seen] = []
+    recall = Recall(Memory())
     async with _toolbox(_yaml(folder / "tools.yaml")) as toolbox:
         for exchange in exchanges(folder):
-            found.append(await _exchange(exchange, chop, toolbox))
+            found.append(await _exchange(exchange, chop, toolbox, recall))
     return found
 
 
-async def _exchange(folder: Path, chop: Chop, toolbox: tools.Toolbox) -> Seen:
+async def _exchange(folder: Path, chop: Chop, toolbox: tools.Toolbox, recall: Recall) -> Seen:
     seen = Seen()
+    limits = Limits(**_yaml(folder / "limits.yaml"))
 
     def hear(fact: Fact) -> None:
         told = {key: value for key, value in asdict(fact).items() if not _differs(key)}
@@ -110,7 +115,7 @@ async def _exchange(folder: Path, chop: Chop, toolbox: tools.Toolbox) -> Seen:
 
     entry = configuration.Upstream(base_url="http://upstream/v1", api_key=None)
     router = upstreams.from_config({"upstream": entry}, ScriptedTransport(folder, chop, seen))
-    bridge = Bridge(router, toolbox, hear)
+    bridge = Bridge(router, toolbox, hear, recall=recall, limits=limits)
     route = BridgeRoute(
         DIALECTS[0], bridge=lambda: bridge, secret=lambda: b"secret", max_body=32 << 20, heartbeat=60
     )
