@@ -1,0 +1,61 @@
+"""A bounded memory of hidden turns in the process, alone or in front of a store that others share.
+
+Most answers in a conversation hid nothing. A key that the store did not know is remembered as such:
+an answer's hidden turns are kept before its client can send it back, so it will not turn up later.
+"""
+
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+
+from aibridge.bridge.ports import RecallStore
+
+LARGEST = 64 << 20
+"""Bytes kept in the process where there is no store."""
+MOST_UNKNOWN = 100_000
+
+
+class Memory:
+    """Keeps hidden turns by key; the oldest go first."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[bytes, bytes | None] = OrderedDict()
+        self._size = 0
+
+    async def get(self, keys: Sequence[bytes]) -> Mapping[bytes, bytes]:
+        """What is kept under `keys`."""
+        return {key: found for key in keys if (found := self._kept.get(key)) is not None}
+
+    async def put(self, key: bytes, content: bytes, *, newest_wins: bool) -> None:
+        """Keep `content`; a key with two contents that cannot be told apart holds neither."""
+        known = self._kept.pop(key, content)
+        self._size -= len(known or b"") if known is not content else 0
+        kept = content if newest_wins or known == content else None
+        self._kept[key] = kept
+        self._size += len(kept or b"")
+        while self._size > LARGEST:
+            _, dropped = self._kept.popitem(last=False)
+            self._size -= len(dropped or b"")
+
+
+class Remembering:
+    """In front of a shared store: asks it only for keys that are not known to be absent."""
+
+    def __init__(self, store: RecallStore) -> None:
+        self._store = store
+        self._absent: OrderedDict[bytes, None] = OrderedDict()
+
+    async def get(self, keys: Sequence[bytes]) -> Mapping[bytes, bytes]:
+        """What the store has under `keys`."""
+        open_ = [key for key in keys if key not in self._absent]
+        found = await self._store.get(open_) if open_ else {}
+        for key in open_:
+            if key not in found:
+                self._absent[key] = None
+        while len(self._absent) > MOST_UNKNOWN:
+            self._absent.popitem(last=False)
+        return found
+
+    async def put(self, key: bytes, content: bytes, *, newest_wins: bool) -> None:
+        """Keep `content` in the store."""
+        self._absent.pop(key, None)
+        await self._store.put(key, content, newest_wins=newest_wins)

@@ -1,0 +1,136 @@
+"""Hidden turns kept when an exchange ends, and put back when a later request brings its answer.
+
+The key of an exchange is made of who asked (caller, session, end user), of the last visible messages
+before its answer, and of the answer itself: what clients send back unchanged. Call ids alone are no key,
+some providers repeat them in every turn (2-wire.md, "Mixed turns and recall").
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import structlog
+
+from aibridge.bridge.ports import RecallStore
+from aibridge.dialects.base import Request, Unit, Visible
+from aibridge.nouns import Caller, Tool
+
+log = structlog.get_logger(__name__)
+WINDOW = 6
+"""Visible messages before an answer that are part of its key."""
+ANSWERERS = frozenset({"assistant"})
+
+
+@dataclass(frozen=True, slots=True)
+class Whose:
+    """Whose hidden turns: they never reach another caller, nor another end user or session of one key."""
+
+    caller: str
+    user: str | None
+    session: str | None
+    dialect: str
+
+    @classmethod
+    def of(cls, caller: Caller, request: Request, dialect: str) -> "Whose":
+        """Who asks in `request`."""
+        return cls(caller.id, request.asked.user, caller.session_id or request.asked.session_id, dialect)
+
+    @property
+    def named(self) -> bool:
+        """True where the client says which conversation or end user it is."""
+        return bool(self.user or self.session)
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A unit, and what said it: another model gets only the standard fields of it."""
+
+    unit: Unit
+    upstream: str
+    model: str
+
+    def dumps(self) -> bytes:
+        """As it is stored."""
+        return json.dumps(asdict(self), separators=(",", ":")).encode()
+
+    @classmethod
+    def loads(cls, stored: bytes) -> "Kept":
+        """From what is stored."""
+        value: dict[str, Any] = json.loads(stored)
+        fields = {key: _tuples(item) for key, item in value["unit"].items()}
+        return cls(Unit(**fields), value["upstream"], value["model"])
+
+
+class Recall:
+    """Puts hidden turns back, and keeps new ones."""
+
+    def __init__(self, store: RecallStore | None, limit: int = 200_000) -> None:
+        self._store, self._limit = store, limit
+
+    @property
+    def keeps(self) -> bool:
+        """False where recall is switched off."""
+        return self._store is not None
+
+    async def put_back(
+        self, request: Request, whose: Whose, tools: Sequence[Tool], upstream: str
+    ) -> tuple[Request, int]:
+        """`request` with what was hidden in the exchanges that it brings back, and how many turns.
+
+        Nothing is put back where no tool is injected, or a tool of the unit is not.
+        """
+        if self._store is None or not tools:
+            return request, 0
+        visible = request.visible()
+        keys = _keys(visible, whose)
+        found = await self._store.get(list(keys.values())) if keys else {}
+        kept = {at: Kept.loads(found[key]) for at, key in keys.items() if key in found}
+        names = {tool.name for tool in tools}
+        units = self._within_limit({at: k for at, k in kept.items() if names.issuperset(k.unit.tools)})
+        foreign = {at for at, k in units.items() if (k.upstream, k.model) != (upstream, request.asked.model)}
+        return request.with_units({at: k.unit for at, k in units.items()}, standard=frozenset(foreign))
+
+    async def keep(self, request: Request, whose: Whose, upstream: str, unit: Unit, answer: Visible) -> None:
+        """Keep what an exchange hid; `request` is its client's, `answer` as the client sees it."""
+        if self._store is None:
+            return
+        window = [message for _, message in request.visible()][-WINDOW:]
+        kept = Kept(unit, upstream, request.asked.model)
+        try:
+            await self._store.put(_key(whose, window, answer), kept.dumps(), newest_wins=whose.named)
+        except Exception as error:  # the answer is worth more than the memory of it
+            log.error("hidden turns could not be kept", error=type(error).__name__)
+
+    def _within_limit(self, kept: Mapping[int, Kept]) -> dict[int, Kept]:
+        """As many as fit, the newest first."""
+        fitting: dict[int, Kept] = {}
+        room = self._limit
+        for at in sorted(kept, reverse=True):
+            room -= kept[at].unit.size
+            if room < 0:
+                break
+            fitting[at] = kept[at]
+        return dict(sorted(fitting.items()))
+
+
+def _keys(visible: Sequence[tuple[int, Visible]], whose: Whose) -> dict[int, bytes]:
+    """The key of every answer among the messages, by its place."""
+    messages = [message for _, message in visible]
+    return {
+        at: _key(whose, messages[max(0, number - WINDOW) : number], message)
+        for number, (at, message) in enumerate(visible)
+        if message.role in ANSWERERS
+    }
+
+
+def _key(whose: Whose, window: Sequence[Visible], answer: Visible) -> bytes:
+    parts = [[whose.dialect, whose.caller, whose.user, whose.session]]
+    told = [*parts, *([m.role, m.text, m.calls] for m in (*window, answer))]
+    return hashlib.sha256(json.dumps(told, separators=(",", ":")).encode()).digest()
+
+
+def _tuples(value: Any) -> Any:
+    """JSON's lists as the tuples that they were."""
+    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
