@@ -1,0 +1,130 @@
+"""One exchange in words, for people. Lines of text; what is not known is not mentioned."""
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from aibridge.records.queries import Story
+
+Row = Mapping[str, Any]
+LONGEST = 2000
+"""Characters of a text that are shown; `--format json` has all."""
+
+
+def story_lines(story: "Story") -> Iterator[str]:
+    """The story of one exchange."""
+    row = story.exchange
+    yield f"Exchange {row['id']}"
+    yield from _who(row)
+    yield from _what(row)
+    if story.prompt is not None:
+        yield from _text("prompt", story.prompt, "  ")
+    for number in sorted({each["round"] for each in (*story.rounds, *story.calls)}):
+        yield ""
+        yield from _round(story, number)
+    yield ""
+    yield from _ending(row)
+
+
+def dollars(micros: int | None) -> str:
+    """Micro-dollars as people write them; a dash where no price is known."""
+    return "–" if micros is None else f"${micros / 1_000_000:,.4f}"
+
+
+def _who(row: Row) -> Iterator[str]:
+    who = row["caller"] or "an unknown caller"
+    user = f" for user {row['user']}" if row["user"] else ""
+    client = f" with {row['client'] or row['user_agent']}" if row["client"] or row["user_agent"] else ""
+    yield f"  {_time(row['started_at'])}  {who} asked{user}{client}"
+    if row["session_id"]:
+        yield f"  session    {row['session_id']}"
+
+
+def _what(row: Row) -> Iterator[str]:
+    answered = row["model_answered"]
+    yield f"  request    {row['path']} ({'streamed' if row['streamed'] else 'in one piece'})"
+    yield f"  model      {row['model']}" + (f", answered by {answered}" if answered else "")
+    yield f"  upstream   {row['upstream']}"
+    yield f"  tools      {_number(row['injected_tools'], 'injected tool')}"
+    if row["answers_call_id"]:
+        yield f"  answers    call {row['answers_call_id']}"
+
+
+def _round(story: "Story", number: int) -> Iterator[str]:
+    usage = next((each for each in story.rounds if each["round"] == number), None)
+    yield f"Round {number}" + (f": {_tokens(usage)}" if usage else "")
+    for thought in story.thoughts:
+        if thought["round"] == number:
+            yield from _text("thought", thought["text"], "  ")
+    for call in story.calls:
+        if call["round"] == number:
+            yield from _call(call)
+
+
+def _tokens(usage: Row) -> str:
+    if usage["source"] == "missing":
+        return "tokens not known"
+    names = (("input", "in"), ("cache_read", "from cache"), ("cache_write", "into cache"))
+    more = (("output", "out"), ("reasoning", "of them reasoning"))
+    figures = [f"{usage[name]:,} {word}" for name, word in (*names, *more) if usage[name]]
+    source = " (estimated)" if usage["source"] == "estimated" else ""
+    cost = "" if usage["cost_micros"] is None else f", {dollars(usage['cost_micros'])}"
+    return f"tokens {', '.join(figures) or '0'}{source}{cost}"
+
+
+def _call(call: Row) -> Iterator[str]:
+    if call["injected"]:
+        tool = f"{call['server']}/{call['tool']}" if call["server"] else call["name"]
+        yield f"  {tool} → {call['status']} in {call['duration_ms']} ms"
+    else:
+        yield f"  {call['name']} → {call['status']} to the client"
+    if call["arguments"] is not None:
+        yield from _text("arguments", call["arguments"], "    ")
+    if call["error"]:
+        yield from _text("error", call["error"], "    ")
+    if call["result"] is not None:
+        yield from _text("result", call["result"], "    ")
+    elif call["injected"] and call["result_chars"] is not None:
+        yield f"    result     {_number(call['result_chars'], 'character')}, not kept"
+
+
+def _ending(row: Row) -> Iterator[str]:
+    status = f" with HTTP {row['http_status']}" if row["http_status"] else ""
+    took = ""
+    if row["ended_at"] and row["started_at"]:
+        took = f" after {(row['ended_at'] - row['started_at']).total_seconds():.3f} s"
+    yield f"Ended: {row['status']}{status}{took}" if row["status"] != "running" else "Still running"
+    if row["error_message"] or row["error_code"]:
+        yield f"  error      {': '.join(filter(None, (row['error_code'], row['error_message'])))}"
+    if row["rounds"] is not None:
+        yield f"  rounds     {row['rounds']}, {_number(row['attempts'], 'attempt')} upstream"
+    if timings := list(_timings(row)):
+        yield f"  timings    {', '.join(timings)}"
+
+
+def _timings(row: Row) -> Iterator[str]:
+    for name, word in (("first_byte_ms", "first byte"), ("first_text_ms", "first text")):
+        if row[name] is not None:
+            yield f"{word} after {row[name]} ms"
+    for name, word in (("upstream_ms", "upstream"), ("tools_ms", "tools")):
+        if row[name] is not None:
+            yield f"{word} {row[name]} ms"
+    if row["overhead_ms"] is not None:
+        yield f"aibridge's own {row['overhead_ms']:.2f} ms"
+
+
+def _text(name: str, text: str, indent: str) -> Iterator[str]:
+    shown = text if len(text) <= LONGEST else f"{text[:LONGEST]}… ({len(text):,} characters)"
+    first, *rest = shown.splitlines() or [""]
+    yield f"{indent}{name:<10} {first}"
+    for line in rest:
+        yield f"{indent}{'':<10} {line}"
+
+
+def _number(count: int | None, noun: str) -> str:
+    return f"{count or 0:,} {noun}{'' if count == 1 else 's'}"
+
+
+def _time(value: datetime | None) -> str:
+    return value.strftime("%Y-%m-%d %H:%M:%S UTC") if value else "at an unknown time"

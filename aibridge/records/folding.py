@@ -1,0 +1,41 @@
+"""Folds entries of a journal into the database, a group in a transaction.
+
+An entry that the database will never take is left out and told to the log, so that it does not hold up
+those behind it.
+"""
+
+from collections.abc import Sequence
+
+from aibridge.records import logs
+from aibridge.records.entries import decode
+from aibridge.records.failures import EntryRefused
+from aibridge.records.rows import Row, rows
+from aibridge.records.store import Store
+
+
+def fold(store: Store, payloads: Sequence[bytes], worker: str) -> int:
+    """Fold entries of the journal `worker`; how many were left out. Raises DatabaseFailing."""
+    readable = [found for payload in payloads if (found := _rows(payload, worker)) is not None]
+    left_out = len(payloads) - len(readable)
+    try:
+        store.write(row for found in readable for row in found)
+    except EntryRefused:
+        left_out += sum(not _fold_alone(store, found) for found in readable)
+    return left_out
+
+
+def _rows(payload: bytes, worker: str) -> list[Row] | None:
+    try:
+        return list(rows(decode(payload), worker))
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, OSError, RecursionError) as error:
+        logs.error("a journal entry cannot be read and is left out", error=repr(error))
+        return None
+
+
+def _fold_alone(store: Store, found: Sequence[Row]) -> bool:
+    try:
+        store.write(found)
+    except EntryRefused as error:
+        logs.error("the database refuses a record, it is left out", error=str(error))
+        return False
+    return True

@@ -1,0 +1,94 @@
+"""Hears the facts of exchanges and keeps them: in the journal at once, in the database soon after.
+
+`tell` is called on the path of requests; everything else here may wait for the disk.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from aibridge.config import Records
+from aibridge.nouns import Fact
+from aibridge.records import logs
+from aibridge.records.entries import encoder
+from aibridge.records.failures import DatabaseFailing, RecordsError
+from aibridge.records.journal import Journal
+
+if TYPE_CHECKING:
+    from aibridge.records.store import Store
+    from aibridge.records.writer import Writer
+
+CLOSING = 10.0
+"""Seconds that a stop waits for a database that fails; then the journal is left to the next start."""
+
+
+class Recorder:
+    """The records of this process; `open_records` makes it."""
+
+    def __init__(
+        self, config: Records, journal: Journal, store: "Store", writer: "Writer", secret: bytes
+    ) -> None:
+        self._encode = encoder(config)
+        self._journal, self._store, self._writer = journal, store, writer
+        self._secret = secret
+        self._lost: dict[str, int] = {}
+        self._problem: str | None = None
+        self._closed = False
+
+    def tell(self, fact: Fact) -> None:
+        """Keep `fact`: it outlives the process when this returns. Never waits, never raises."""
+        try:
+            self._journal.append((self._encode(fact),))
+            self._problem = None
+            self._writer.wake()
+        except Exception as error:  # a record is no reason to break an answer
+            self._lose(fact, error)
+
+    def flush(self, within: float = CLOSING) -> bool:
+        """Wait until the database has all that was told, `within` seconds at most; whether it has."""
+        return self._writer.flush(within)
+
+    def close(self, within: float = CLOSING) -> None:
+        """Fold everything and remove the journal; after `within` seconds leave it to the next start."""
+        if self._closed:
+            return
+        self._closed = True
+        self._journal.seal()
+        folded = self._writer.flush(within)
+        ended = self._writer.stop()
+        if folded and ended:
+            self._interrupt()
+        else:
+            logs.warning("records stay in the journal for the next start", pending=self._pending())
+        self._journal.close()
+        if ended:
+            self._store.close()
+
+    def caller_secret(self) -> bytes:
+        """32 random bytes that all processes on this database share; for the HMAC of credentials."""
+        return self._secret
+
+    def health(self) -> dict[str, Any]:
+        """For `/readyz`: `state` (`ok` or `degraded`), `pending` entries of the journal, `error`."""
+        error = self._problem or self._writer.error
+        return {"state": "degraded" if error else "ok", "pending": self._pending(), "error": error}
+
+    def lost(self) -> dict[str, int]:
+        """How many facts could not be kept, by kind of failure."""
+        refused = self._writer.left_out
+        return {**self._lost, "EntryRefused": refused} if refused else dict(self._lost)
+
+    def _pending(self) -> int:
+        return max(0, self._journal.appended - self._writer.folded)
+
+    def _lose(self, fact: Fact, error: Exception) -> None:
+        kind = type(error).__name__
+        self._problem = f"a record could not be written to the journal: {error}"
+        if kind not in self._lost:
+            logs.error("a record is lost", fact=type(fact).__name__, error=repr(error))
+        self._lost[kind] = self._lost.get(kind, 0) + 1
+
+    def _interrupt(self) -> None:
+        """Nobody looks at a journal that is gone: what has no ending by now gets none."""
+        try:
+            self._store.interrupt(self._journal.id)
+        except (DatabaseFailing, RecordsError) as error:
+            logs.warning("exchanges without an ending stay marked as running", error=str(error))

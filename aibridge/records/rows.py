@@ -1,0 +1,155 @@
+"""What an entry of the journal becomes in the database: upserts of rows, each with its columns.
+
+Keys come from the entry and the start and the end of an exchange set columns of their own, so that
+entries may be folded again, and the two in either order, with the same outcome.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Table
+
+from aibridge.records.tables import exchanges, prompts, thoughts, token_usages, tool_calls
+
+Entry = Mapping[str, Any]
+Values = dict[str, Any]
+LARGEST = (1 << 63) - 1
+LARGEST_SMALL = (1 << 31) - 1
+
+
+@dataclass(frozen=True, eq=False)
+class Upsert:
+    """A row that is inserted or, where its key exists, has its columns set, those of `once` excepted."""
+
+    table: Table
+    once: frozenset[str] = frozenset()
+
+
+STARTED = Upsert(exchanges, once=frozenset({"status"}))
+ENDED = Upsert(exchanges, once=frozenset({"worker"}))
+ROUND = Upsert(token_usages)
+CALL = Upsert(tool_calls)
+PROMPT = Upsert(prompts)
+THOUGHT = Upsert(thoughts)
+UPSERTS = (STARTED, ENDED, ROUND, CALL, PROMPT, THOUGHT)
+Row = tuple[Upsert, Values]
+
+
+def rows(entry: Entry, worker: str) -> Iterator[Row]:
+    """The rows of `entry`, told in the journal `worker`; raises KeyError, TypeError, ValueError."""
+    return READERS[entry["fact"]](entry, worker)
+
+
+def _started(entry: Entry, worker: str) -> Iterator[Row]:
+    caller = entry["caller"]
+    values = {
+        "id": entry["exchange_id"],
+        "worker": worker,
+        "status": "running",
+        "started_at": _time(entry["started_at"]),
+        "caller": _text(caller["id"]),
+        "client": _text(caller.get("client")),
+        "user_agent": _text(caller.get("user_agent")),
+        "session_id": _text(caller.get("session_id")),
+        "streamed": bool(entry["streamed"]),
+        "injected_tools": _small(entry["injected_tools"]),
+        "metadata": _clean(entry.get("metadata")),
+        **_texts(entry, "user", "answers_call_id", "api", "path", "model", "upstream"),
+    }
+    yield STARTED, values
+    if entry.get("prompt") is not None:
+        yield PROMPT, {"exchange_id": entry["exchange_id"], "text": _text(entry["prompt"])}
+
+
+def _round(entry: Entry, worker: str) -> Iterator[Row]:
+    usage = entry["usage"]
+    tokens = ("input", "cache_read", "cache_write", "output", "reasoning", "audio_input", "audio_output")
+    key = {"exchange_id": entry["exchange_id"], "round": _small(entry["round"])}
+    values = {
+        **key,
+        "other": _clean(usage.get("other")) or None,
+        "source": _text(usage["source"]),
+        "cost_micros": None,
+        "price_source": "unknown",
+        **{name: _count(usage.get(name, 0)) for name in tokens},
+        **_texts(entry, "response_id", "model"),
+    }
+    yield ROUND, values
+    if entry.get("thought"):
+        yield THOUGHT, {**key, "source": None, "text": _text(entry["thought"])}
+
+
+def _call(entry: Entry, worker: str) -> Iterator[Row]:
+    values = {
+        "id": entry["id"],
+        "exchange_id": entry["exchange_id"],
+        "round": _small(entry["round"]),
+        "injected": bool(entry["injected"]),
+        "started_at": _time(entry["started_at"]),
+        "duration_ms": _small(entry["duration_ms"]),
+        "result_chars": _small(entry.get("result_chars")),
+        **_texts(entry, "status", "call_id", "server", "tool", "name", "arguments", "error", "result"),
+    }
+    yield CALL, values
+
+
+def _ended(entry: Entry, worker: str) -> Iterator[Row]:
+    counts = (
+        *("http_status", "rounds", "attempts", "first_byte_ms", "first_text_ms"),
+        *("upstream_ms", "tools_ms", "recalled_turns"),
+    )
+    values = {
+        "id": entry["exchange_id"],
+        "worker": worker,
+        "ended_at": _time(entry["ended_at"]),
+        "status": _text(entry["status"]),
+        "overhead_ms": float(entry["overhead_ms"]),
+        "model_answered": _text(entry.get("model")),
+        **{name: _small(entry.get(name)) for name in counts},
+        **_texts(entry, "response_id", "error_code", "error_message"),
+    }
+    yield ENDED, values
+
+
+READERS: dict[str, Callable[[Entry, str], Iterator[Row]]] = {
+    "started": _started,
+    "round": _round,
+    "call": _call,
+    "ended": _ended,
+}
+
+
+def _texts(entry: Entry, *names: str) -> Values:
+    return {name: _text(entry.get(name)) for name in names}
+
+
+def _text(value: Any) -> str | None:
+    """Text that every database holds: PostgreSQL has no NUL, neither has lone surrogates."""
+    if value is None:
+        return None
+    text = str(value).replace("\0", "\N{REPLACEMENT CHARACTER}")
+    return text.encode("utf-8", "replace").decode("utf-8") if not text.isascii() else text
+
+
+def _clean(value: Any) -> Any:
+    """A JSON value whose texts are all `_text`."""
+    if isinstance(value, str):
+        return _text(value)
+    if isinstance(value, dict):
+        return {_text(key): _clean(item) for key, item in value.items()}
+    return [_clean(item) for item in value] if isinstance(value, list) else value
+
+
+def _time(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def _count(value: Any) -> int:
+    """Tokens: never negative, no provider's nonsense beyond 64 bits."""
+    return min(max(int(value), 0), LARGEST)
+
+
+def _small(value: Any) -> int | None:
+    return None if value is None else min(max(int(value), 0), LARGEST_SMALL)

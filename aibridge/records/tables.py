@@ -1,0 +1,137 @@
+"""The tables of the records. Keys are made by aibridge, times are UTC, money is integer micro-dollars.
+
+There are no foreign keys: a round may be folded whose exchange was not. The migrations build the same
+tables; a test compares the two.
+"""
+
+from datetime import UTC, datetime
+
+import sqlalchemy as sa
+from sqlalchemy import Column, MetaData, Table
+from sqlalchemy.engine import Dialect
+
+
+class UtcTime(sa.TypeDecorator[datetime]):
+    """An aware time; SQLite keeps it without its zone, which is always UTC."""
+
+    impl = sa.DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """In UTC."""
+        return None if value is None else value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Aware."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+NAMES = {
+    "ix": "ix_%(table_name)s_%(column_0_name)s",
+    "pk": "pk_%(table_name)s",
+}
+metadata = MetaData(naming_convention=NAMES)
+Id = sa.String(36)
+Json = sa.JSON(none_as_null=True)
+
+exchanges = Table(
+    "exchanges",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("worker", Id, nullable=False, index=True, comment="the journal of the process that served it"),
+    Column("started_at", UtcTime, index=True),
+    Column("ended_at", UtcTime),
+    Column("status", sa.String(16), nullable=False),
+    Column("http_status", sa.Integer),
+    Column("error_code", sa.Text),
+    Column("error_message", sa.Text),
+    Column("key_id", sa.Text),
+    Column("caller", sa.Text),
+    Column("user", sa.Text),
+    Column("client", sa.Text),
+    Column("user_agent", sa.Text),
+    Column("session_id", sa.Text),
+    Column("answers_call_id", sa.Text),
+    Column("api", sa.Text),
+    Column("path", sa.Text),
+    Column("model", sa.Text, comment="as asked"),
+    Column("model_answered", sa.Text),
+    Column("upstream", sa.Text),
+    Column("attempts", sa.Integer),
+    Column("streamed", sa.Boolean),
+    Column("rounds", sa.Integer),
+    Column("injected_tools", sa.Integer),
+    Column("first_byte_ms", sa.Integer),
+    Column("first_text_ms", sa.Integer),
+    Column("upstream_ms", sa.Integer),
+    Column("tools_ms", sa.Integer),
+    Column("overhead_ms", sa.Float),
+    Column("response_id", sa.Text),
+    Column("recalled_turns", sa.Integer),
+    Column("metadata", Json),
+)
+
+token_usages = Table(
+    "token_usages",
+    metadata,
+    Column("exchange_id", Id, primary_key=True),
+    Column("round", sa.Integer, primary_key=True, autoincrement=False),
+    Column("response_id", sa.Text),
+    Column("model", sa.Text, comment="that answered this round"),
+    Column("input", sa.BigInteger, nullable=False, comment="without cache"),
+    Column("cache_read", sa.BigInteger, nullable=False),
+    Column("cache_write", sa.BigInteger, nullable=False),
+    Column("output", sa.BigInteger, nullable=False),
+    Column("reasoning", sa.BigInteger, nullable=False),
+    Column("audio_input", sa.BigInteger, nullable=False),
+    Column("audio_output", sa.BigInteger, nullable=False),
+    Column("other", Json),
+    Column("source", sa.String(16), nullable=False),
+    Column("cost_micros", sa.BigInteger),
+    Column("price_source", sa.String(16), nullable=False),
+)
+
+tool_calls = Table(
+    "tool_calls",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("exchange_id", Id, nullable=False, index=True),
+    Column("round", sa.Integer, nullable=False),
+    Column("call_id", sa.Text, nullable=False, index=True, comment="the provider's"),
+    Column("server", sa.Text),
+    Column("tool", sa.Text, comment="its own name"),
+    Column("name", sa.Text, nullable=False, comment="as the model saw it"),
+    Column("injected", sa.Boolean, nullable=False),
+    Column("arguments", sa.Text),
+    Column("status", sa.String(20), nullable=False),
+    Column("error", sa.Text),
+    Column("started_at", UtcTime),
+    Column("duration_ms", sa.Integer, nullable=False),
+    Column("result_chars", sa.Integer),
+    Column("result", sa.Text),
+)
+
+prompts = Table(
+    "prompts",
+    metadata,
+    Column("exchange_id", Id, primary_key=True),
+    Column("text", sa.Text, nullable=False),
+)
+
+thoughts = Table(
+    "thoughts",
+    metadata,
+    Column("exchange_id", Id, primary_key=True),
+    Column("round", sa.Integer, primary_key=True, autoincrement=False),
+    Column("source", sa.Text),
+    Column("text", sa.Text, nullable=False),
+)
+
+settings = Table(
+    "settings",
+    metadata,
+    Column("key", sa.Text, primary_key=True),
+    Column("value", sa.Text, nullable=False),
+)

@@ -1,0 +1,54 @@
+"""Journals whose owners died: folded whole, what ran in them marked as interrupted, then removed.
+
+A journal whose owner lives, in this process or another, is left alone.
+"""
+
+import os
+from pathlib import Path
+
+from aibridge.records import files, logs
+from aibridge.records.failures import DatabaseFailing
+from aibridge.records.folding import fold
+from aibridge.records.store import Store
+from aibridge.records.tail import Tail
+
+
+def take_over(folder: Path, store: Store) -> str | None:
+    """Fold what dead owners left in `folder`; None, or the sentence why something stays for later.
+
+    Raises OSError when `folder` cannot be read.
+    """
+    problem = None
+    for journal in files.journals(folder) if folder.is_dir() else ():
+        marker = files.marker_path(folder, journal)
+        if (held := files.hold(marker)) is None:
+            continue
+        try:
+            _fold_whole(folder, journal, store)
+            marker.unlink(missing_ok=True)
+        except (DatabaseFailing, OSError) as error:
+            problem = f"the journal of an ended process stays for the next start: {error}"
+            logs.warning(problem, journal=journal)
+        finally:
+            os.close(held)
+    return problem
+
+
+def _fold_whole(folder: Path, journal: str, store: Store) -> None:
+    """Fold a held journal and only then remove its segments, so that another try finds them all."""
+    numbers = files.segment_numbers(folder, journal)
+    entries = 0
+    for number in numbers:
+        tail = Tail(folder, journal, number)
+        try:
+            while payloads := tail.read(newest=number):
+                fold(store, payloads, journal)
+                tail.advance()
+                entries += len(payloads)
+        finally:
+            tail.close(forget=False)
+    interrupted = store.interrupt(journal)
+    for number in numbers:
+        files.segment_path(folder, journal, number).unlink(missing_ok=True)
+    if numbers:  # else its owner was about to begin with it, or had all but removed it
+        logs.info("took over the journal of an ended process", entries=entries, interrupted=interrupted)
