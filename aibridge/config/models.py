@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 
 from aibridge.config.units import Duration, Size
 
@@ -20,6 +20,11 @@ def _http_url(value: str) -> str:
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError("write a whole URL that begins with http:// or https://")
     return value.rstrip("/")
+
+
+def _switch(value: Any) -> Any:
+    """YAML reads a bare `on` or `off` as a truth value."""
+    return {True: "on", False: "off"}.get(value, value) if isinstance(value, bool) else value
 
 
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
@@ -94,7 +99,7 @@ class Bridge(Model):
     usage: Literal["auto", "sum", "last"] = Field(
         "auto", description="shown to the client: sum of rounds, last input, auto: last for known agents"
     )
-    recall: Literal["on", "memory", "off"] = Field(
+    recall: Annotated[Literal["on", "memory", "off"], BeforeValidator(_switch)] = Field(
         "on",
         description="hidden turns are kept (with tool results) and put back; memory: in the process only",
     )
