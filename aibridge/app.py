@@ -31,6 +31,7 @@ from aibridge.errors import BridgeError, Kind
 from aibridge.web.bridge_routes import BridgeRoute
 from aibridge.web.guard import Guard
 from aibridge.web.health_routes import healthz, readiness
+from aibridge.web.underway import Underway
 
 log = structlog.get_logger(__name__)
 NO_TOOLS: Mapping[str, object] = MappingProxyType({})
@@ -66,6 +67,7 @@ class App:
             exception_handlers={HTTPException: _http_error},
             lifespan=self._lifespan,
         )
+        self._underway = Underway(self._dispatch)
         self._guarded = self._guard()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -95,7 +97,7 @@ class App:
 
     def _guard(self) -> ASGIApp:
         server = self.config.server
-        app: ASGIApp = self._dispatch
+        app: ASGIApp = self._underway
         if server.allowed_origins:
             app = CORSMiddleware(
                 app,
@@ -131,6 +133,7 @@ class App:
             yield
         finally:
             self._running = None
+            await self._underway.end()
             await toolbox.aclose()
             await router.aclose()
             await asyncio.to_thread(recorder.close)

@@ -57,8 +57,7 @@ class Reply:
         except asyncio.CancelledError:
             if not left.is_set():
                 await self._fail(BridgeError(Kind.OVERLOADED, "aibridge was stopped; ask again"))
-                raise
-            work.uncancel()
+            work.uncancel()  # the response is at its end: nothing is left to cancel, or to log as a failure
         except Exception:
             log.exception("the exchange failed by a bug of aibridge")
             await self._fail(BridgeError(Kind.INTERNAL, "aibridge failed; its log says why"))

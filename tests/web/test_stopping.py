@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import socket
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,12 +21,20 @@ from tests.support.raw import (
     connection,
     piece,
     request,
+    said,
 )
 from tests.support.waiting import answers, eventually
 
 QUESTION = json.dumps(
     {"model": "m-1", "messages": [], "stream": True, "stream_options": {"include_usage": True}}
 ).encode()
+CALL = {
+    "index": 0,
+    "id": "call_1",
+    "type": "function",
+    "function": {"name": "house__hang", "arguments": "{}"},
+}
+HANG = said(None, role="assistant", tool_calls=[CALL]) + said(None, "tool_calls") + b"data: [DONE]\n\n"
 BEGUN = STREAM.index(b"\n\n") + 2
 
 
@@ -81,5 +90,27 @@ def test_a_stream_that_outlives_the_grace_ends_in_an_error(upstream: RawUpstream
         assert error["code"] == "overloaded" and "stopped" in error["message"]
         assert eventually(lambda: bridge.program.status is not None)
         assert bridge.program.status == 0, bridge.log
-        assert "Traceback" not in bridge.log
-        assert bridge.ended()["status"] in ("interrupted", "failed")
+        assert "Traceback" not in bridge.log and "lost" not in bridge.log
+        row = bridge.ended()
+        assert (row["rounds"], row["http_status"]) == (1, 200), "its ending was told"
+        assert row["status"] != "completed"
+
+
+def test_a_tool_that_outlives_the_grace_is_cancelled(upstream: RawUpstream, tmp_path: Path) -> None:
+    upstream.answer = lambda talk: talk.send(STREAM_HEAD, piece(HANG), piece(b""))
+    notes = tmp_path / "notes"
+    command = [sys.executable, "-m", "tests.tools.house", "--notes", str(notes)]
+    config = {
+        "upstreams": {"up": {"base_url": upstream.base_url}},
+        "mcp_servers": {
+            "house": {"command": command[0], "args": command[1:], "cwd": str(Path(__file__).parents[2])}
+        },
+        "server": {"shutdown_grace": "1s"},
+    }
+    with Bridge(tmp_path, config) as bridge, connection(bridge.port) as client:
+        client.sendall(request(bridge.port, QUESTION, [JSON_TYPE]))
+        eventually(lambda: "hang began" in notes.read_text(), what="the call")
+        assert bridge.stop() == 0
+        assert b"overloaded" in client.makefile("rb").read()
+        assert bridge.rows("tool_calls")[0]["status"] == "cancelled"
+        assert "Traceback" not in bridge.log and "lost" not in bridge.log
