@@ -61,7 +61,7 @@ class AiohttpTransport(httpx2.AsyncBaseTransport):
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
             # A kept connection that the server had closed meanwhile: nothing was received, and RFC 9112
             # (9.3.1) allows one more try.
-            if not reused.connection:
+            if not reused.connection or _answer_began(error):
                 raise _mapped(error) from error
         except aiohttp.ClientError as error:
             raise _mapped(error) from error
@@ -146,6 +146,11 @@ def _text(field: bytes) -> str:
 
 async def _note_reuse(_session: Any, context: Any, _params: Any) -> None:
     context.trace_request_ctx.connection = True
+
+
+def _answer_began(error: Exception) -> bool:
+    """True where the server had sent a part of its head: aiohttp puts that in place of a message."""
+    return isinstance(error, aiohttp.ServerDisconnectedError) and not isinstance(error.message, str)
 
 
 def _mapped(error: Exception) -> httpx2.TransportError:
