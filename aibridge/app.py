@@ -22,7 +22,7 @@ from aibridge import config as configuration
 from aibridge import records, tools, upstreams
 from aibridge.bridge.bridge import Bridge
 from aibridge.bridge.limits import Limits
-from aibridge.bridge.memory import Memory
+from aibridge.bridge.memory import Memory, Remembering
 from aibridge.bridge.ports import RecallStore
 from aibridge.bridge.recall import Recall
 from aibridge.config import Config
@@ -160,7 +160,7 @@ def _recall_store(wanted: str, recorder: records.Recorder) -> RecallStore | None
     """Where hidden turns rest: beside the records, in the process alone, or nowhere."""
     if wanted == "off":
         return None
-    return Memory()
+    return Memory() if wanted == "memory" else Remembering(recorder.hidden_turns())
 
 
 async def _http_error(_request: Request, error: Exception) -> Response:

@@ -7,8 +7,11 @@ an answer's hidden turns are kept before its client can send it back, so it will
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 
+import structlog
+
 from aibridge.bridge.ports import RecallStore
 
+log = structlog.get_logger(__name__)
 LARGEST = 64 << 20
 """Bytes kept in the process where there is no store."""
 MOST_UNKNOWN = 100_000
@@ -42,12 +45,18 @@ class Remembering:
 
     def __init__(self, store: RecallStore) -> None:
         self._store = store
+        self._spare = Memory()
         self._absent: OrderedDict[bytes, None] = OrderedDict()
 
     async def get(self, keys: Sequence[bytes]) -> Mapping[bytes, bytes]:
         """What the store has under `keys`."""
         open_ = [key for key in keys if key not in self._absent]
-        found = await self._store.get(open_) if open_ else {}
+        spare = await self._spare.get(keys)
+        try:
+            found = {**(await self._store.get(open_) if open_ else {}), **spare}
+        except Exception as error:  # an answer without its hidden turns beats none
+            log.error("hidden turns could not be read", error=type(error).__name__)
+            return spare
         for key in open_:
             if key not in found:
                 self._absent[key] = None
@@ -56,6 +65,10 @@ class Remembering:
         return found
 
     async def put(self, key: bytes, content: bytes, *, newest_wins: bool) -> None:
-        """Keep `content` in the store."""
+        """Keep `content` in the store; in the process where the store fails."""
         self._absent.pop(key, None)
-        await self._store.put(key, content, newest_wins=newest_wins)
+        try:
+            await self._store.put(key, content, newest_wins=newest_wins)
+        except Exception as error:  # the client waits for its answer
+            log.error("hidden turns are kept in this process only", error=type(error).__name__)
+            await self._spare.put(key, content, newest_wins=newest_wins)

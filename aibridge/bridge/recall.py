@@ -11,13 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import structlog
-
 from aibridge.bridge.ports import RecallStore
 from aibridge.dialects.base import Request, Unit, Visible
 from aibridge.nouns import Caller, Tool
 
-log = structlog.get_logger(__name__)
 WINDOW = 6
 """Visible messages before an answer that are part of its key."""
 ANSWERERS = frozenset({"assistant"})
@@ -98,10 +95,7 @@ class Recall:
             return
         window = [message for _, message in request.visible()][-WINDOW:]
         kept = Kept(unit, upstream, request.asked.model)
-        try:
-            await self._store.put(_key(whose, window, answer), kept.dumps(), newest_wins=whose.named)
-        except Exception as error:  # the answer is worth more than the memory of it
-            log.error("hidden turns could not be kept", error=type(error).__name__)
+        await self._store.put(_key(whose, window, answer), kept.dumps(), newest_wins=whose.named)
 
     def _within_limit(self, kept: Mapping[int, Kept]) -> dict[int, Kept]:
         """As many as fit, the newest first."""

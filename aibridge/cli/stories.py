@@ -99,6 +99,10 @@ def _ending(row: Row) -> Iterator[str]:
         yield f"  error      {': '.join(filter(None, (row['error_code'], row['error_message'])))}"
     if row["rounds"] is not None:
         yield f"  rounds     {row['rounds']}, {_number(row['attempts'], 'attempt')} upstream"
+    if row["recalled_turns"]:
+        yield f"  recalled   {_number(row['recalled_turns'], 'hidden turn')} put back"
+    if row["notes"]:
+        yield f"  notes      {row['notes']}"
     if timings := list(_timings(row)):
         yield f"  timings    {', '.join(timings)}"
 

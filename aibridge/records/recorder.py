@@ -13,6 +13,7 @@ from aibridge.records.failures import DatabaseFailing, RecordsError
 from aibridge.records.journal import Journal
 
 if TYPE_CHECKING:
+    from aibridge.records.hidden_turns import HiddenTurns
     from aibridge.records.store import Store
     from aibridge.records.writer import Writer
 
@@ -65,6 +66,12 @@ class Recorder:
     def caller_secret(self) -> bytes:
         """32 random bytes that all processes on this database share; for the HMAC of credentials."""
         return self._secret
+
+    def hidden_turns(self) -> "HiddenTurns":
+        """Where hidden turns rest between requests, in the same database."""
+        from aibridge.records.hidden_turns import HiddenTurns  # noqa: PLC0415 - loads SQLAlchemy
+
+        return HiddenTurns(self._store)
 
     def health(self) -> dict[str, Any]:
         """For `/readyz`: `state` (`ok` or `degraded`), `pending` entries of the journal, `error`."""

@@ -108,7 +108,7 @@ def _ended(entry: Entry, worker: str) -> Iterator[Row]:
         "overhead_ms": float(entry["overhead_ms"]),
         "model_answered": _text(entry.get("model")),
         **{name: _small(entry.get(name)) for name in counts},
-        **_texts(entry, "response_id", "error_code", "error_message"),
+        **_texts(entry, "response_id", "error_code", "error_message", "notes"),
     }
     yield ENDED, values
 

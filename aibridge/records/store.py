@@ -47,7 +47,7 @@ class Store:
         groups: dict[Upsert, list[Values]] = {upsert: [] for upsert in UPSERTS}
         for upsert, values in rows:
             groups[upsert].append(values)
-        with self._writing() as connection:
+        with self.writing() as connection:
             for upsert, group in groups.items():
                 if group:
                     connection.execute(self._statement(upsert, group[0]), group)
@@ -63,7 +63,7 @@ class Store:
             "error_code": "interrupted",
             "error_message": "the process that served this exchange ended before the exchange did",
         }
-        with self._writing() as connection:
+        with self.writing() as connection:
             return connection.execute(sa.update(exchanges).where(ran).values(ending)).rowcount
 
     def caller_secret(self) -> bytes:
@@ -95,7 +95,7 @@ class Store:
         self.engine.dispose()
 
     @contextmanager
-    def _writing(self) -> Iterator[Connection]:
+    def writing(self) -> Iterator[Connection]:
         """A transaction in the file that the URL names now."""
         with _mapped():
             if engines.identity(self.engine) != self._file:

@@ -70,6 +70,7 @@ exchanges = Table(
     Column("overhead_ms", sa.Float),
     Column("response_id", sa.Text),
     Column("recalled_turns", sa.Integer),
+    Column("notes", sa.Text, comment="what was special: a cap that was reached, a refused recall"),
     Column("metadata", Json),
 )
 
@@ -127,6 +128,15 @@ thoughts = Table(
     Column("round", sa.Integer, primary_key=True, autoincrement=False),
     Column("source", sa.Text),
     Column("text", sa.Text, nullable=False),
+)
+
+hidden_turns = Table(
+    "hidden_turns",
+    metadata,
+    Column("key", sa.LargeBinary(32), primary_key=True),
+    Column("content", sa.LargeBinary, comment="null: several that cannot be told apart"),
+    Column("size", sa.Integer, nullable=False),
+    Column("kept_at", UtcTime, nullable=False, index=True),
 )
 
 settings = Table(

@@ -18,6 +18,15 @@ def upgrade() -> None:
     _tool_calls()
     _texts()
     op.create_table(
+        "hidden_turns",
+        Column("key", sa.LargeBinary(32), nullable=False),
+        Column("content", sa.LargeBinary, comment="null: several that cannot be told apart"),
+        Column("size", sa.Integer, nullable=False),
+        Column("kept_at", TIME, nullable=False),
+        sa.PrimaryKeyConstraint("key", name="pk_hidden_turns"),
+    )
+    op.create_index("ix_hidden_turns_kept_at", "hidden_turns", ["kept_at"])
+    op.create_table(
         "settings",
         Column("key", sa.Text, nullable=False),
         Column("value", sa.Text, nullable=False),
@@ -45,6 +54,7 @@ def _exchanges() -> None:
         Column("overhead_ms", sa.Float),
         Column("response_id", sa.Text),
         Column("recalled_turns", sa.Integer),
+        Column("notes", sa.Text, comment="what was special: a cap that was reached, a refused recall"),
         Column("metadata", sa.JSON),
         sa.PrimaryKeyConstraint("id", name="pk_exchanges"),
     )

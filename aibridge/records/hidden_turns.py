@@ -1,0 +1,79 @@
+"""Hidden turns beside the records: kept for a day, bounded in size, shared by all processes.
+
+Knows keys and bytes; what is in them, and whose they are, is the engine's business (bridge.recall).
+"""
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from aibridge.records.store import Store
+from aibridge.records.tables import hidden_turns
+
+KEPT_FOR = timedelta(hours=24)
+LARGEST = 256 << 20
+"""Bytes of contents; the oldest go first."""
+PURGES_EVERY = 300.0
+"""Seconds between two looks for what is too old or too much."""
+
+
+class HiddenTurns:
+    """What `bridge.ports.RecallStore` asks for, in the records' database."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._purged = 0.0
+
+    async def get(self, keys: Sequence[bytes]) -> Mapping[bytes, bytes]:
+        """What is kept under `keys`. Raises DatabaseFailing."""
+        return await asyncio.to_thread(self._get, keys)
+
+    async def put(self, key: bytes, content: bytes, *, newest_wins: bool) -> None:
+        """Keep `content`: committed when this returns. Raises DatabaseFailing."""
+        await asyncio.to_thread(self._put, key, content, newest_wins)
+
+    def _get(self, keys: Sequence[bytes]) -> Mapping[bytes, bytes]:
+        table = hidden_turns.c
+        fresh = table.kept_at > datetime.now(UTC) - KEPT_FOR
+        wanted = sa.and_(table.key.in_(keys), table.content.is_not(None), fresh)
+        with self._store.reading() as connection:
+            rows = connection.execute(sa.select(table.key, table.content).where(wanted))
+            return {bytes(key): bytes(content) for key, content in rows}
+
+    def _put(self, key: bytes, content: bytes, newest_wins: bool) -> None:
+        now = datetime.now(UTC)
+        with self._store.writing() as connection:
+            if time.monotonic() - self._purged > PURGES_EVERY or not self._purged:
+                self._purged = time.monotonic()
+                _purge(connection, now)
+            known = _known(connection, key)
+            # Two contents under one key of an unnamed caller cannot be told apart: neither is given.
+            kept = content if newest_wins or known in (None, (content,)) else None
+            row = {"content": kept, "size": len(kept or b""), "kept_at": now}
+            if known is None:
+                connection.execute(sa.insert(hidden_turns), {"key": key, **row})
+            else:
+                connection.execute(sa.update(hidden_turns).where(hidden_turns.c.key == key).values(row))
+
+
+def _known(connection: Connection, key: bytes) -> tuple[bytes | None] | None:
+    """The content under `key`, in a tuple; None where the key is not there."""
+    row = connection.execute(sa.select(hidden_turns.c.content).where(hidden_turns.c.key == key)).first()
+    return None if row is None else (row[0] if row[0] is None else bytes(row[0]),)
+
+
+def _purge(connection: Connection, now: datetime) -> None:
+    """Forget what is older than a day, and the oldest while it is too much."""
+    table = hidden_turns.c
+    connection.execute(sa.delete(hidden_turns).where(table.kept_at <= now - KEPT_FOR))
+    total = connection.scalar(sa.select(sa.func.coalesce(sa.func.sum(table.size), 0))) or 0
+    if total <= LARGEST:
+        return
+    running = sa.func.sum(table.size).over(order_by=(table.kept_at.desc(), table.key))
+    ranked = sa.select(table.key, running.label("until")).subquery()
+    too_much = sa.select(ranked.c.key).where(ranked.c.until > LARGEST)
+    connection.execute(sa.delete(hidden_turns).where(table.key.in_(too_much)))
