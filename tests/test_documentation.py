@@ -125,6 +125,8 @@ def test_the_example_configuration_is_valid_and_shows_every_key() -> None:
     shown = yaml.safe_load(path.read_text())
     assert missing(Config, shown) == []
     assert "include:" in path.read_text()
+    del shown["server"]["port"], shown["upstreams"]["openai"]["models"]
+    assert missing(Config, shown) == ["server.port", "upstreams.models"]
 
 
 def missing(model: type[BaseModel], shown: Any) -> list[str]:
@@ -134,9 +136,8 @@ def missing(model: type[BaseModel], shown: Any) -> list[str]:
         if name not in shown:
             absent.append(name)
             continue
-        inner = [*getattr(field.annotation, "__args__", ()), field.annotation][
-            -1 if not _is_map(field) else 1
-        ]
+        annotation: Any = field.annotation
+        inner = annotation.__args__[1] if _is_map(field) else annotation
         if isinstance(inner, type) and issubclass(inner, BaseModel):
             entries = list(shown[name].values()) if _is_map(field) else [shown[name]]
             together = {key: value for entry in entries for key, value in entry.items()}
