@@ -62,7 +62,8 @@ def run(app: "App", listening: socket.socket) -> None:
     server = server_for(app)
     # uvicorn raises the signal again when it is done: for us the stop was a success.
     signal.signal(signal.SIGTERM, lambda *_: None)
-    with contextlib.suppress(KeyboardInterrupt):
+    # It leaves by SystemExit where the application cannot start: then `failure` says why.
+    with listening, contextlib.suppress(KeyboardInterrupt, SystemExit):
         server.run(sockets=[listening])
     if app.failure:
         fail(app.failure)

@@ -81,15 +81,23 @@ def _mcp_entries(given: list[str], taken: dict[str, Any]) -> dict[str, Any]:
         if text.startswith(("http://", "https://")):
             name, entry = "mcp", {"url": text}
         else:
-            words = shlex.split(text)
-            if not words:
-                fail("--mcp needs a command or a URL")
+            words = _words(text)
             name, entry = _server_name(words), {"command": words[0], "args": words[1:]}
         known, number = name, 2
         while name in entries or name in taken:
             name, number = f"{known}{number}", number + 1
         entries[name] = entry
     return entries
+
+
+def _words(command: str) -> list[str]:
+    try:
+        words = shlex.split(command)
+    except ValueError as error:
+        fail(f"--mcp {command}: {str(error).lower()}")
+    if not words:
+        fail("--mcp needs a command or a URL")
+    return words
 
 
 RUNNERS = frozenset({"uvx", "npx", "python", "python3", "node", "uv", "run", "-m", "-y"})

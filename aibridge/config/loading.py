@@ -9,10 +9,10 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from aibridge.config.models import Config
 from aibridge.errors import ConfigError
@@ -160,9 +160,8 @@ def _nearest(path: tuple[str | int, ...]) -> str:
     """The known key that is most like the unknown one."""
     model: Any = Config
     for part in path[:-1]:
-        if isinstance(model, type) and issubclass(model, BaseModel):
-            annotation = model.model_fields[str(part)].annotation
-            model = getattr(annotation, "__args__", (None, annotation))[1]
+        of_names = get_origin(model) is dict
+        model = get_args(model)[1] if of_names else model.model_fields[str(part)].annotation
     known = list(model.model_fields)
     close = difflib.get_close_matches(str(path[-1]), known, n=1)
     return f"; did you mean `{close[0]}`?" if close else f"; known here are {', '.join(known)}"

@@ -1,0 +1,40 @@
+"""`serve` from options alone, and the demo."""
+
+import os
+import sys
+from pathlib import Path
+
+from tests.support.environment import clean_env, free_port
+from tests.support.processes import run, running
+from tests.support.raw import ask
+from tests.support.serving import Model
+
+COMMAND = (sys.executable, "-W", "error", "-m", "aibridge.cli")
+
+
+def test_serve_works_without_a_file(model: Model, tmp_path: Path) -> None:
+    port = free_port()
+    mcp = f"{sys.executable} -m aibridge.demo.tools"
+    options = ("--upstream", model.base_url, "--api-key-env", "MY_KEY", "--mcp", mcp, "--port", str(port))
+    env = clean_env(tmp_path / "home", MY_KEY="sk-my-own-key")
+    with running((*COMMAND, "serve", *options), tmp_path, env, f"http://127.0.0.1:{port}/healthz") as program:
+        said = 'call add {"a": 19, "b": 23}'
+        got = ask(
+            port, [("Authorization", "Bearer sk-callers")], messages=[{"role": "user", "content": said}]
+        )
+    assert got.status == 200, got.body
+    assert got.json["choices"][0]["message"]["content"] == "add answered: 42"
+    assert {asked.headers["authorization"] for asked in model.asked} == {"Bearer sk-my-own-key"}
+    assert f"http://127.0.0.1:{port}/v1" in program.log
+    assert (program.status, "Traceback" in program.log, "sk-my-own-key" in program.log) == (0, False, False)
+
+
+def test_the_demo_shows_the_main_job_and_ends(tmp_path: Path) -> None:
+    ran = run((*COMMAND, "demo", "--once"), tmp_path, clean_env(tmp_path / "home", COLUMNS="200"))
+    assert ran.returncode == 0, ran.stderr
+    assert "Traceback" not in ran.stderr
+    assert "add answered: 42" in ran.stdout and "weather answered: " in ran.stdout
+    seen, _, hidden = ran.stdout.partition("What was hidden")
+    assert "demo__" not in seen.partition("sees one stream")[2]
+    assert "weather" in hidden and "add" in hidden
+    assert os.listdir(tmp_path) == ["home"], "it leaves nothing behind"  # noqa: PTH208
