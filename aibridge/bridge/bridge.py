@@ -28,6 +28,7 @@ class Incoming:
     headers: HeaderPairs
     body: bytes
     caller: Caller
+    query: str = ""
     wanted_tools: str | None = None
     """The header `x-aibridge-tools`."""
     usage: UsageShown = "sum"
@@ -69,6 +70,7 @@ class Bridge:
             client=client,
             request=recalled.with_tools(tools),
             plain=client.with_tools(tools) if story.recalled_turns else None,
+            target=f"{dialect.path}?{incoming.query}" if incoming.query else dialect.path,
             headers=incoming.headers,
             upstream=upstream,
             tools=tools,

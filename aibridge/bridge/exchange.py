@@ -43,6 +43,8 @@ class Plan:
     """As it is asked upstream in round 1."""
     plain: Request | None
     """The same without recalled turns, where some were put back."""
+    target: str
+    """Path and query below the upstream's base URL."""
     headers: HeaderPairs
     upstream: Upstream
     tools: tuple[Tool, ...]
@@ -148,15 +150,13 @@ class Exchange:
 
     def _send(self) -> AbstractAsyncContextManager[Answer]:
         self.story.attempts += 1
-        return self._upstream.ask(self._dialect.path, self._plan.headers, self._request.body)
+        return self._upstream.ask(self._plan.target, self._plan.headers, self._request.body)
 
     def _begins(self, answer: Answer) -> Begin:
         """The client's response has the first answer's status and headers."""
         if answer.media_type in WRONG_MEDIA[self._streamed]:
             asked = "a stream" if self._streamed else "JSON"
-            raise self._invalid(
-                f"it answered with {answer.media_type or 'no content type'} instead of {asked}"
-            )
+            raise self._invalid(f"answered with {answer.media_type} instead of {asked}")
         self._begin = Begin(answer.status, answer.headers)
         return self._begin
 

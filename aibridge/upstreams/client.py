@@ -94,7 +94,7 @@ class Upstream:
             if answer.status >= 400:
                 refused = await answer.read_all(LONGEST_ERROR)
                 raise UpstreamRefused(self.name, answer.status, answer.headers, refused)
-            if answer.status != 200:
+            if answer.status >= 300:
                 reason = f"answered {answer.status}; check its base_url"
                 raise BridgeError(Kind.UPSTREAM_INVALID, f"upstream '{self.name}' {reason}")
             yield answer

@@ -54,6 +54,7 @@ class BridgeRoute:
             headers=scope["headers"],
             body=body,
             caller=caller,
+            query=scope.get("query_string", b"").decode("latin-1"),
             wanted_tools=header(scope, b"x-aibridge-tools"),
             usage=_usage_shown(scope, caller, self.usage),
             recall=header(scope, b"x-aibridge-recall") != "off",
