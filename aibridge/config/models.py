@@ -30,6 +30,15 @@ def _switch(value: Any) -> Any:
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
 
 
+def _without_credential(url: str) -> str:
+    if "@" in urlsplit(url).netloc:
+        raise ValueError("write no user or password into a URL, which is no secret; use api_key or headers")
+    return url
+
+
+BaseUrl = Annotated[HttpUrl, AfterValidator(_without_credential)]
+
+
 class Model(BaseModel):
     """A part of the configuration; unknown keys are refused, values do not change later."""
 
@@ -50,7 +59,7 @@ class Server(Model):
 class Upstream(Model):
     """A model server that speaks an OpenAI-compatible API."""
 
-    base_url: HttpUrl = Field(description="the URL up to and with /v1")
+    base_url: BaseUrl = Field(description="the URL up to and with /v1")
     api_key: SecretStr | None = Field(None, description="sent as bearer; absent: the caller's own goes on")
     models: list[str] = Field(["*"], description="patterns of the models it serves")
     headers: dict[str, SecretStr] = Field({}, description="added to every request")

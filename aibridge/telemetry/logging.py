@@ -7,7 +7,6 @@ import logging
 import re
 import sys
 from collections.abc import Collection
-from typing import Any
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
@@ -50,11 +49,11 @@ def configure(settings: Log, secrets: Collection[str] = ()) -> None:
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
+    # What depends on the form is left to the handler: loggers keep the processors of their first use.
     if console:
-        renderer: Any = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        last: list[Processor] = [Masked(structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()), secrets)]
     else:
-        shared.append(structlog.processors.format_exc_info)
-        renderer = structlog.processors.JSONRenderer()
+        last = [structlog.processors.format_exc_info, Masked(structlog.processors.JSONRenderer(), secrets)]
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
@@ -65,10 +64,7 @@ def configure(settings: Log, secrets: Collection[str] = ()) -> None:
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
-            processors=[
-                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                Masked(renderer, secrets),
-            ],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
         )
     )
     root = logging.getLogger()

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from starlette.types import Receive, Send
+from structlog.contextvars import bound_contextvars
 
 from aibridge.bridge.bridge import Bridge, Incoming, Opened
 from aibridge.dialects.base import Dialect, UsageShown
@@ -37,7 +38,8 @@ class BridgeRoute:
             return
         exchange = opened.exchange
         reply = Reply(send, self.dialect, exchange.story.exchange_id, _added(opened), self.heartbeat)
-        await reply.run(exchange.run(), receive)
+        with bound_contextvars(exchange=exchange.story.exchange_id):
+            await reply.run(exchange.run(), receive)
 
     async def _open(self, scope: Scope, receive: Receive) -> Opened:
         if scope["method"] != "POST":

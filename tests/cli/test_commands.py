@@ -61,6 +61,7 @@ def _refused(ran: Ran, status: int = 1) -> str:
         ("upstreams: {up: {base_url: http://x/v1}}\nserver: {qqq: x}", "known here are host, port"),
         ("upstraems: {}", "did you mean `upstreams`?"),
         ("upstreams:\n  up:\n    base_url: example.com", "aibridge.yaml:3: upstreams.up.base_url"),
+        (f"upstreams:\n  up:\n    base_url: http://me:{SECRET}@x/v1", "no user or password into a URL"),
         ("upstreams:\n  1up:\n    base_url: http://x/v1", "no valid name"),
         ("upstreams: {up: {base_url: http://x/v1}}\nbridge:\n  heartbeat: often", "aibridge.yaml:3"),
         ("upstreams: {up: {base_url: http://x/v1}}\nserver:\n  port: 99999", "server.port"),

@@ -89,13 +89,12 @@ def test_a_key_of_ours_beside_anothers_credential_is_refused_too(
 
 
 def test_an_upstream_that_cannot_be_reached_is_named(tmp_path: Path) -> None:
-    config = configuration(tmp_path, f"http://user:secret-password@127.0.0.1:{free_port()}/v1")
+    config = configuration(tmp_path, f"http://127.0.0.1:{free_port()}/v1")
     with bridged(tmp_path, config) as bridge:
         for streamed in (False, True):
             got = ask(bridge.port, stream=streamed)
             assert (got.status, got.error["code"]) == (502, "upstream_unreachable")
             assert "upstream 'up' cannot be reached" in got.error["message"]
-            assert "secret-password" not in got.body.decode()
         assert bridge.ended()["error_code"] == "upstream_unreachable"
 
 
