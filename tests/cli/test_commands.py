@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 import yaml
+from typer.testing import CliRunner
 
+from aibridge.cli import main
 from tests.support.environment import clean_env, free_port
 from tests.support.processes import run
 from tests.support.raw import RawUpstream, answer_plainly, raw_upstream
@@ -73,8 +75,13 @@ def _refused(ran: Ran, status: int = 1) -> str:
         (f"upstreams: {{up: {{base_url: http://x/v1, api_key: [{SECRET}]}}}}", "upstreams.up.api_key"),
     ],
 )
-def test_a_wrong_file_is_told_with_its_place(tmp_path: Path, config: str, says: str) -> None:
-    assert says in _refused(_run(_configured(tmp_path, config), "config"))
+def test_a_wrong_file_is_told_with_its_place(
+    tmp_path: Path, config: str, says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(_configured(tmp_path, config))
+    ran = CliRunner().invoke(main, ["config"])
+    assert isinstance(ran.exception, SystemExit), "no exception of another kind"
+    assert says in _refused(Ran("config", ran.exit_code, ran.stdout, ran.stderr))
 
 
 @pytest.mark.parametrize("command", COMMANDS)
