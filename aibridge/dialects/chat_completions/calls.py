@@ -67,7 +67,7 @@ class Draft:
     def decide(self, names: Names, *, whole: bool) -> None:
         """Settle whose call it is, if that can be said by now."""
         if self.injected is None:
-            whole = whole or bool(self._arguments)
+            whole = whole or bool(self.arguments)
             self.injected = False if self.custom else names.is_injected(self.name, whole=whole)
 
     def call(self) -> Call:
