@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import structlog
 from starlette.types import Receive, Send
 from structlog.contextvars import bound_contextvars
 
@@ -14,6 +15,8 @@ from aibridge.web.body import ClientLeft, read_body
 from aibridge.web.callers import AGENTS, identify
 from aibridge.web.headers import Pairs, Scope, header
 from aibridge.web.reply import Reply, send_error
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,11 @@ class BridgeRoute:
             return
         except BridgeError as error:
             await send_error(send, error, self.dialect)
+            return
+        except Exception:
+            log.exception("a request could not be opened by a bug of aibridge", path=scope["path"])
+            failure = BridgeError(Kind.INTERNAL, "aibridge failed; its log says why")
+            await send_error(send, failure, self.dialect)
             return
         exchange = opened.exchange
         reply = Reply(send, self.dialect, exchange.story.exchange_id, _added(opened), self.heartbeat)

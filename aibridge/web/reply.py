@@ -109,10 +109,10 @@ class Reply:
     def _tick(self) -> None:
         """The timer: silence since the last write makes a heartbeat, a write meanwhile moves the timer."""
         rest = self._written + self._heartbeat - self._loop.time()
-        if rest <= 0 and self._streamed and not self._ended:
+        waits = self._beat is not None and not self._beat.done()  # for a client that does not read
+        if rest <= 0 and self._streamed and not self._ended and not waits:
             self._beat = tasks.start(self._write(self._dialect.keep_alive, last=False), "heartbeat")
-            rest = self._heartbeat
-        self._timer = self._loop.call_later(max(rest, 0.001), self._tick)
+        self._timer = self._loop.call_later(rest if rest > 0 else self._heartbeat, self._tick)
 
     async def _fail(self, error: BridgeError) -> None:
         """End the response in an error, in whatever state it is."""

@@ -24,6 +24,7 @@ from tests.support.raw import (
     request,
     said,
 )
+from tests.support.waiting import eventually
 
 BEAT = b": keep-alive\n"
 CALL = {
@@ -153,6 +154,26 @@ def test_the_sdk_reads_on_over_heartbeats(beating: Bridged, upstream: RawUpstrea
     assert "".join(choice.delta.content or "" for chunk in chunks for choice in chunk.choices) == "Hello"
     assert chunks[-1].usage is not None
     assert gate.is_open
+
+
+def test_a_client_that_does_not_read_gets_no_pile_of_heartbeats(
+    beating: Bridged, upstream: RawUpstream
+) -> None:
+    one = said("x" * 60_000)
+
+    def flood(talk: Talk) -> None:
+        talk.send(STREAM_HEAD, *[piece(one)] * 300, piece(STREAM), piece(b""))
+
+    upstream.answer = flood
+    with connection(beating.port) as client:
+        client.sendall(request(beating.port, json.dumps(QUESTION).encode(), [JSON_TYPE]))
+        eventually(lambda: "heartbeat" in beating.tasks(), what="a heartbeat that waits for the client")
+        with pytest.raises(AssertionError):
+            eventually(lambda: beating.tasks().count("heartbeat") > 1, seconds=0.4)
+        with http.client.HTTPResponse(client) as response:
+            response.begin()
+            body = response.read()
+    assert body.replace(BEAT + b"\n", b"") == one * 300 + STREAM
 
 
 def test_nothing_beats_before_the_status_is_known(

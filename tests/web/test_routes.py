@@ -7,6 +7,9 @@ import pytest
 
 from aibridge import __version__
 from aibridge.app import create_app
+from aibridge.bridge.bridge import Bridge
+from aibridge.dialects import OPENAI
+from aibridge.web.bridge_routes import BridgeRoute
 from tests.support.bridged import Bridged, bridged, configuration
 from tests.support.environment import free_port
 from tests.support.raw import JSON_TYPE, RawUpstream, Talk, ask, send
@@ -96,6 +99,17 @@ def test_an_upstream_that_cannot_be_reached_is_named(tmp_path: Path) -> None:
             assert (got.status, got.error["code"]) == (502, "upstream_unreachable")
             assert "upstream 'up' cannot be reached" in got.error["message"]
         assert bridge.ended()["error_code"] == "upstream_unreachable"
+
+
+def test_a_bug_before_the_exchange_is_told_in_the_same_shape() -> None:
+    def fail() -> Bridge:
+        raise RuntimeError("a bug with a secret")
+
+    route = BridgeRoute(OPENAI, bridge=fail, secret=lambda: b"", max_body=99, heartbeat=9)
+    with serving(route) as served:
+        got = ask(served.port)
+    assert (got.status, got.error["code"]) == (500, "internal_error")
+    assert "secret" not in got.error["message"]
 
 
 def test_healthz_lives(bridge: Bridged) -> None:
