@@ -7,7 +7,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from aibridge.wire.json_text import ObjectText, dumps, extend_array, loads
+from aibridge.wire.json_text import ObjectText, dumps, extend_array, item_spans, loads, replace_items
 
 WHITE = st.text(" \t\n\r", max_size=3)
 STRINGS = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
@@ -173,3 +173,22 @@ def test_of_a_key_that_stands_twice_the_last_counts() -> None:
     read = ObjectText.read('{"a": 1, "a": 2}')
     assert (read.value["a"], read.source("a")) == (2, "2")
     assert json.loads(read.replace({"a": "3"})) == {"a": 3}
+
+
+@given(
+    st.lists(VALUES, max_size=5), st.dictionaries(st.integers(0, 4), st.lists(_texts(), max_size=2)), WHITE
+)
+def test_items_of_an_array_are_replaced_in_their_places(
+    items: list[Any], changes: dict[int, list[str]], white: str
+) -> None:
+    array = "[" + white + f"{white},{white}".join(json.dumps(item) for item in items) + white + "]"
+    assert [json.loads(array[begin:end]) for begin, end in item_spans(array)] == items
+    changed = replace_items(array, changes)
+    expected: list[Any] = []
+    for at, item in enumerate(items):
+        expected += map(json.loads, changes[at]) if at in changes else [item]
+    assert json.loads(changed) == expected
+    first = min(changes, default=len(items))
+    if items and first:
+        kept = item_spans(array)[min(first, len(items)) - 1][1]
+        assert changed.startswith(array[:kept]), "what comes before the first change stays as it was"
