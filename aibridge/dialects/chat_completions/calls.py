@@ -92,15 +92,14 @@ class CallReader:
         """What made ids are made of: the same for the same turn, another for any other."""
         self._names = names
 
-    def take(self, pieces: Sequence[Any]) -> list[tuple[Draft, dict[str, Any]]]:
+    def take(self, pieces: Sequence[dict[str, Any]]) -> list[tuple[Draft, dict[str, Any]]]:
         """The pieces with the calls that they belong to; decides what can be decided."""
         taken: list[tuple[Draft, dict[str, Any]]] = []
         for piece in pieces:
-            if isinstance(piece, dict):
-                draft = self._draft_of(piece)
-                draft.add(piece)
-                draft.decide(self._names, whole=False)
-                taken.append((draft, piece))
+            draft = self._draft_of(piece)
+            draft.add(piece)
+            draft.decide(self._names, whole=False)
+            taken.append((draft, piece))
         return taken
 
     def settle(self) -> None:

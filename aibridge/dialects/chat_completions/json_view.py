@@ -8,7 +8,7 @@ from typing import Any
 
 from aibridge.dialects.base import InvalidAnswer, Turn, UsageShown
 from aibridge.dialects.chat_completions.face import FIELDS
-from aibridge.dialects.chat_completions.reading import CUT_SHORT, Reader, content_text, first_choice
+from aibridge.dialects.chat_completions.reading import CUT_SHORT, Reader, calls_in, content_text, first_choice
 from aibridge.dialects.chat_completions.usage import shown_usage
 from aibridge.dialects.naming import Names
 from aibridge.wire.json_text import ObjectText, dumps
@@ -109,7 +109,7 @@ class JsonRound:
         message = message if isinstance(message, dict) else {}
         self.text_seen = bool(message.get("content"))
         self._reader.delta(message, 0)
-        for call in message.get("tool_calls") or []:
+        for call in calls_in(message):
             self._reader.calls.take([call])
         self._reader.finish(choice.get("finish_reason"))
         if self._last:

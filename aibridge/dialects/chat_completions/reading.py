@@ -4,6 +4,7 @@ Deltas that need no understanding are kept raw and folded only when the turn's m
 turn goes back upstream whole (`reasoning_content`, signatures, what is unknown).
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from aibridge.dialects.base import Turn
@@ -165,6 +166,12 @@ def first_choice(chunk: Any) -> dict[str, Any] | None:
         if isinstance(choice, dict) and choice.get("index", 0) in (0, None):
             return choice
     return None
+
+
+def calls_in(message: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The calls, or pieces of calls, in a message or delta; what is no call is passed over."""
+    calls = message.get("tool_calls")
+    return [call for call in calls if isinstance(call, dict)] if isinstance(calls, list) else []
 
 
 def content_text(content: Any) -> str:

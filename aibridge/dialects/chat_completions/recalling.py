@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from aibridge.dialects.base import Unit, Visible
-from aibridge.dialects.chat_completions.reading import content_text
+from aibridge.dialects.chat_completions.reading import calls_in, content_text
 from aibridge.wire.json_text import dumps, item_spans, loads, replace_items
 
 SYSTEM = ("system", "developer")
@@ -28,8 +28,7 @@ def visible_message(message: Mapping[str, Any]) -> Visible:
     """A message by its role, text, and call ids and names; string and parts are alike."""
     calls = [
         (str(call.get("id")), str((call.get("function") or call.get("custom") or {}).get("name")))
-        for call in message.get("tool_calls") or []
-        if isinstance(call, dict)
+        for call in calls_in(message)
     ]
     if isinstance(message.get("tool_call_id"), str):
         calls.append((message["tool_call_id"], ""))
@@ -74,7 +73,7 @@ def _restored(messages: Sequence[Any], texts: Sequence[str], at: int, unit: Unit
         same = rest is message.get("content")
         return _Restored(texts[at] if same else dumps({**message, "content": rest}), {})
     whole = loads(unit.last)
-    clients = {call["id"]: call for call in message.get("tool_calls") or []}
+    clients = {call.get("id"): call for call in calls_in(message)}
     calls = [_merged(call, clients.get(call["id"])) for call in whole["tool_calls"]]
     said = dumps({**whole, "content": rest or whole.get("content"), "tool_calls": calls})
     order = [call["id"] for call in calls]

@@ -10,7 +10,7 @@ from typing import Any
 from aibridge.dialects.base import InvalidAnswer, Turn, UsageShown
 from aibridge.dialects.chat_completions.calls import Draft
 from aibridge.dialects.chat_completions.face import Face
-from aibridge.dialects.chat_completions.reading import Reader, first_choice
+from aibridge.dialects.chat_completions.reading import Reader, calls_in, first_choice
 from aibridge.dialects.naming import Names
 from aibridge.wire.json_text import ObjectText, dumps
 from aibridge.wire.sse import Decoder, Event, TooLong, encode
@@ -135,7 +135,7 @@ class StreamRound:
         delta = choice.get("delta")
         delta = delta if isinstance(delta, dict) else {}
         self._reader.delta(delta, len(event.raw))
-        pieces = self._reader.calls.take(delta.get("tool_calls") or [])
+        pieces = self._reader.calls.take(calls_in(delta))
         told = choice.get("finish_reason")
         if told:
             choice = {**choice, "finish_reason": self._finish_with(told)}

@@ -50,7 +50,7 @@ class ChatRequest:
         if not isinstance(value.get("messages"), list):
             hint = " (`input` belongs to /v1/responses)" if "input" in value else ""
             raise _bad(f"the body has no `messages` list{hint}", "messages")
-        if not isinstance(value.get("tools") or [], list):
+        if not isinstance(value.get("tools", []), list | None):
             raise _bad("`tools` has to be a list", "tools")
         return cls(source, body)
 
