@@ -28,6 +28,7 @@ from aibridge.bridge.recall import Recall
 from aibridge.config import Config
 from aibridge.dialects import DIALECTS, OPENAI
 from aibridge.errors import BridgeError, Kind
+from aibridge.telemetry.endings import all_of, log_failures
 from aibridge.web.bridge_routes import BridgeRoute
 from aibridge.web.guard import Guard
 from aibridge.web.health_routes import healthz, readiness
@@ -130,7 +131,7 @@ class App:
         bridge = Bridge(
             router=router,
             toolbox=toolbox,
-            listener=recorder.tell,
+            listener=all_of(recorder.tell, log_failures),
             inject=settings.inject,
             turn_separator=settings.turn_separator,
             recall=Recall(_recall_store(settings.recall, recorder), settings.recall_limit),

@@ -12,7 +12,7 @@ import pytest
 import structlog
 
 from aibridge.config import Log, parse
-from aibridge.telemetry.logging import MASK, configure
+from aibridge.telemetry.logging import MASK, configure, mask
 from tests.support.bridge import Bridge
 from tests.support.bridged import bridged, configuration
 from tests.support.raw import ask
@@ -153,3 +153,23 @@ def test_a_bridge_at_work_logs_no_secret(tmp_path: Path, form: str) -> None:
         bridge.ended()
     assert bridge.program.status == 0
     assert SECRET not in bridge.log and TOKEN not in bridge.log
+
+
+def test_an_exchange_that_failed_leaves_a_line(tmp_path: Path) -> None:
+    config = {"upstreams": {"gone": {"base_url": "http://127.0.0.1:9/v1"}}}
+    with Bridge(tmp_path, config) as bridge:
+        body = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
+        answer = httpx2.post(f"{bridge.base_url}/chat/completions", json=body, trust_env=False)
+        assert answer.status_code == 502
+        lines = [json.loads(line) for line in bridge.log.splitlines() if line.startswith("{")]
+    (told,) = [line for line in lines if line["event"] == "exchange failed"]
+    assert told["exchange"] == answer.headers["x-aibridge-exchange-id"]
+    assert told["code"] == "upstream_unreachable" and "upstream 'gone' cannot be reached" in told["error"]
+
+
+@pytest.mark.parametrize(
+    "url", ["https://u:hunter22@mcp.example/x", "https://mcp.example/x?api_key=hunter22&a=1"]
+)
+def test_the_key_in_an_mcp_servers_url_is_masked(url: str) -> None:
+    assert "hunter22" not in mask(f"url: {url}")
+    assert "mcp.example/x" in mask(f"url: {url}")

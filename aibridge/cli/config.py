@@ -8,6 +8,7 @@ import yaml
 
 from aibridge.cli.options import ConfigOption, load_config
 from aibridge.config import Config
+from aibridge.telemetry.logging import mask
 
 
 def config(
@@ -21,4 +22,4 @@ def config(
         return
     value = load_config(config).model_dump(mode="json")
     told = json.dumps(value, indent=2) if form == "json" else yaml.safe_dump(value, sort_keys=False)
-    typer.echo(told.rstrip())
+    typer.echo(mask(told.rstrip()))  # an MCP server's URL may carry a key
