@@ -2,16 +2,17 @@
 PYTHON ?= python3
 RUN := .venv/bin/python
 NPM := tests/end_to_end/node_modules/.package-lock.json
+CLIENTS := .venv-clients/.installed
 
 .PHONY: demo test check format bench golden lock soak clean
 
 demo: .venv/.runtime ## the main job on embedded defaults; ONCE=1 ends by itself
 	$(RUN) -m aibridge.cli demo $(if $(ONCE),--once)
 
-test: .venv/.dev $(NPM) ## all tests
+test: .venv/.dev $(NPM) $(CLIENTS) ## all tests
 	$(RUN) -m pytest
 
-check: .venv/.dev $(NPM) ## format, lint, types, layers, tests
+check: .venv/.dev $(NPM) $(CLIENTS) ## format, lint, types, layers, tests
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
 	.venv/bin/mypy
@@ -30,11 +31,12 @@ bench:
 lock: .venv/.dev ## pin all dependencies anew, with hashes and without any host
 	.venv/bin/uv pip compile pyproject.toml $(LOCK) -o requirements.txt
 	.venv/bin/uv pip compile pyproject.toml --extra dev $(LOCK) -o requirements-dev.txt
+	.venv/bin/uv pip compile tests/end_to_end/requirements-clients.in $(LOCK) -o tests/end_to_end/requirements-clients.txt
 LOCK := --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-annotate --no-header
 
 clean:
-	rm -rf .venv tests/end_to_end/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-clients tests/end_to_end/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -49,6 +51,13 @@ clean:
 	$(RUN) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
 	$(RUN) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@ .venv/.runtime
+
+# Client libraries that the end-to-end tests drive, away from what aibridge itself needs.
+$(CLIENTS): .venv/bin/python tests/end_to_end/requirements-clients.txt
+	$(RUN) -m venv --clear .venv-clients
+	.venv-clients/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes \
+		-r tests/end_to_end/requirements-clients.txt
+	@touch $@
 
 # Without npm the tests that drive JavaScript programs say so and are skipped (never in CI).
 $(NPM): tests/end_to_end/package-lock.json

@@ -8,7 +8,7 @@ import pytest
 from tests.support.bridge import Bridge
 from tests.support.serving import Model
 
-pytest.register_assert_rewrite("tests.end_to_end.conversations")
+pytest.register_assert_rewrite("tests.end_to_end.conversations", "tests.end_to_end.talking")
 
 
 @pytest.fixture(scope="session")

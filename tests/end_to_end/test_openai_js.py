@@ -9,6 +9,8 @@ import pytest
 
 from tests.end_to_end.asking import Answer, Ask, Failed, Json, Outcome, Question, fold
 from tests.end_to_end.conversations import SdkConversations
+from tests.end_to_end.talking import MixedConversations, Talk, looping
+from tests.support.bridge import Bridge
 from tests.support.environment import END_TO_END, NODE_MODULES, NPM_CI, clean_env, needs
 
 WAYS = ("create", "iterate", "stream")
@@ -70,5 +72,10 @@ def streams(way: str) -> bool:
     return way != "create"
 
 
-class TestOpenAIJavaScript(SdkConversations):
+@pytest.fixture
+def talk(ask: Ask, bridge: Bridge) -> Talk:
+    return looping(ask, bridge.base_url)
+
+
+class TestOpenAIJavaScript(SdkConversations, MixedConversations):
     """All conversations, with the SDK for JavaScript."""

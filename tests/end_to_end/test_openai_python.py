@@ -1,6 +1,7 @@
 """The OpenAI SDK for Python, sync and async: not streaming, a plain loop over a stream, and `.stream()`."""
 
 import asyncio
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,19 @@ from openai import AsyncOpenAI, OpenAI
 
 from tests.end_to_end.asking import Answer, Ask, Failed, Json, Outcome, Question, fold
 from tests.end_to_end.conversations import ADD, SdkConversations, said
+from tests.end_to_end.talking import (
+    MIXED,
+    MIXED_ANSWER,
+    SHADES,
+    MixedConversations,
+    Said,
+    Talk,
+    assert_each_begins_with_the_one_before,
+    assert_whole,
+    looping,
+    messages_of,
+    recalled_turns,
+)
 from tests.support.bridge import Bridge
 from tests.support.serving import Model
 
@@ -109,8 +123,37 @@ def streams(way: str) -> bool:
     return not way.startswith("create")
 
 
-class TestOpenAIPython(SdkConversations):
+@pytest.fixture
+def talk(ask: Ask, bridge: Bridge) -> Talk:
+    return looping(ask, bridge.base_url)
+
+
+class TestOpenAIPython(SdkConversations, MixedConversations):
     """All conversations, with the SDK for Python."""
+
+
+def test_a_client_that_comes_back_after_a_restart_is_served_alike(model: Model, tmp_path: Path) -> None:
+    demo = {"command": sys.executable, "args": ["-m", "aibridge.demo.tools"]}
+    config = {"upstreams": {"scripted": {"base_url": model.base_url}}, "mcp_servers": {"demo": demo}}
+    with Bridge(tmp_path, config) as bridge:
+
+        def colour(shade: str) -> str:
+            _restart(bridge)
+            return SHADES[shade]
+
+        talk = looping(WAYS["stream"], bridge.base_url, colour)
+        assert talk(MIXED) == Said(MIXED_ANSWER, ["dark"])
+        _restart(bridge)
+        assert talk("say Bye.") == Said("Bye.", [])
+        assert recalled_turns(bridge, model) == [0, 1, 1]
+    asked = messages_of(model)
+    assert_whole(asked[1], ("add", "3"), ("colour", "navy"), ("weather", "rain, -4 °C in Oslo"))
+    assert_each_begins_with_the_one_before(asked)
+
+
+def _restart(bridge: Bridge) -> None:
+    bridge.stop()
+    bridge.start()
 
 
 def test_the_exchange_is_in_the_records(bridge: Bridge, model: Model) -> None:
