@@ -24,6 +24,7 @@ class Kind(Enum):
     UPSTREAM_UNREACHABLE = (502, "upstream_unreachable", "server_error")
     UPSTREAM_INVALID = (502, "upstream_invalid_response", "server_error")
     OVERLOADED = (503, "overloaded", "server_error")
+    TOOLS_UNAVAILABLE = (503, "tools_unavailable", "server_error")
     UPSTREAM_TIMEOUT = (504, "upstream_timeout", "server_error")
 
     @property

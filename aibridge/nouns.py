@@ -34,6 +34,22 @@ class Tool:
     input_schema: Mapping[str, Any] = field(hash=False)
 
 
+MOST_TOOLS = 128
+"""What upstreams take in one request (2-wire.md); the client's own come first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What the MCP servers have for one exchange."""
+
+    tools: tuple[Tool, ...] = ()
+    """Sorted by name; the same tuple until something changes."""
+    unavailable: tuple[str, ...] = ()
+    """Servers that would have been asked for tools, but are away and left out."""
+    scope: str = ""
+    """A digest of the client's headers that are handed on to servers; empty where none are."""
+
+
 @dataclass(slots=True)
 class Call:
     """A tool call of a turn. `arguments` is the model's own text, valid JSON or not."""
@@ -101,6 +117,10 @@ class ExchangeStarted:
     prompt: str | None = None
     answers_call_id: str | None = None
     metadata: Mapping[str, Any] | None = None
+    unavailable: tuple[str, ...] = ()
+    """MCP servers that were away, so that their tools were not injected."""
+    left_out: tuple[str, ...] = ()
+    """Tools that were not injected: the client has one of that name, or there were too many."""
 
 
 @dataclass(frozen=True, slots=True)

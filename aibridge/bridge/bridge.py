@@ -11,11 +11,9 @@ from aibridge.bridge.ports import HeaderPairs, Router, Toolbox
 from aibridge.bridge.recall import Recall, Whose
 from aibridge.bridge.story import Story
 from aibridge.dialects.base import Dialect, Request, UsageShown
-from aibridge.nouns import Caller, Listener, Tool
+from aibridge.nouns import MOST_TOOLS, Caller, Listener, Offer, Tool
 
 log = structlog.get_logger(__name__)
-MOST_TOOLS = 128
-"""What upstreams take in one request (2-wire.md); the client's own come first."""
 NO_RECALL = Recall(None)
 DEFAULT_LIMITS = Limits()
 
@@ -61,9 +59,11 @@ class Bridge:
         story = Story(self.listener, incoming.caller, dialect.name, incoming.path)
         client = dialect.read(incoming.body)
         upstream = self.router.route(client.asked.model)
-        tools, reason = await self._choose(client, incoming.wanted_tools)
+        offer, reason = await self._choose(client, incoming)
+        tools, story.left_out = _fitting(offer.tools, client)
+        story.unavailable = offer.unavailable
         recall = self.recall if incoming.recall else NO_RECALL
-        whose = Whose.of(incoming.caller, client, dialect.name)
+        whose = Whose.of(incoming.caller, client, dialect.name, offer.scope)
         recalled, story.recalled_turns = await recall.put_back(client, whose, tools, upstream.name)
         plan = Plan(
             dialect=dialect,
@@ -81,23 +81,22 @@ class Bridge:
         )
         return Opened(Exchange(plan, self.toolbox, recall, story), reason)
 
-    async def _choose(self, request: Request, wanted: str | None) -> tuple[tuple[Tool, ...], str | None]:
-        """The tools to inject, and the reason where none may be."""
-        wanted = (wanted or "").strip()
+    async def _choose(self, request: Request, incoming: Incoming) -> tuple[Offer, str | None]:
+        """What may be injected, and the reason where nothing may be."""
+        wanted = (incoming.wanted_tools or "").strip()
         if wanted == "off" or not (wanted or self.inject):
-            return (), "off"
+            return Offer(), "off"
         if request.refuses_tools:
-            return (), request.refuses_tools
-        offered = await self.toolbox.offer(None if wanted in ("", "on") else wanted)
-        return _fitting(offered, request), None
+            return Offer(), request.refuses_tools
+        return await self.toolbox.offer(None if wanted in ("", "on") else wanted, incoming.headers), None
 
 
-def _fitting(offered: Sequence[Tool], request: Request) -> tuple[Tool, ...]:
-    """The tools that the client has not itself, as many as an upstream takes."""
+def _fitting(offered: Sequence[Tool], request: Request) -> tuple[tuple[Tool, ...], tuple[str, ...]]:
+    """The tools that the client has not itself, as many as an upstream takes; the names of the others."""
     own = request.tool_names
     room = max(0, MOST_TOOLS - request.tool_count)
     free = [tool for tool in offered if tool.name not in own]
-    taken = [tool.name for tool in offered if tool.name in own] + [tool.name for tool in free[room:]]
-    if taken:
-        log.warning("tools not injected: the client has tools of these names, or too many", tools=taken)
-    return tuple(free[:room])
+    left_out = [tool.name for tool in offered if tool.name in own] + [tool.name for tool in free[room:]]
+    if left_out:
+        log.warning("tools not injected: the client has tools of these names, or too many", tools=left_out)
+    return tuple(free[:room]), tuple(left_out)

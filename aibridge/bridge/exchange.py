@@ -208,7 +208,7 @@ class Exchange:
         self._tools_ran = self._tools_ran or bool(calls)
         try:
             async with asyncio.timeout(max(0.0, self._progress.seconds_left)):
-                return await self._toolbox.run(calls, self._tools, hear) if calls else []
+                return await self._toolbox.run(calls, self._tools, hear, self._plan.headers) if calls else []
         except TimeoutError:
             self._progress.reached = "deadline"
             told = ((call, finished.get(id(call))) for call in calls)

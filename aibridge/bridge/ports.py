@@ -1,10 +1,10 @@
 """What the engine needs of other rooms; `app.py` fills these, so that no room knows another."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
-from aibridge.nouns import Call, Result, Tool
+from aibridge.nouns import Call, Offer, Result, Tool
 
 HeaderPairs = Sequence[tuple[bytes, bytes]]
 CallFinished = Callable[[Call, Result], None]
@@ -42,6 +42,21 @@ class Upstream(Protocol):
         ...
 
 
+class Opener(Protocol):
+    """An upstream for requests that are passed through."""
+
+    name: str
+
+    def open(
+        self, method: str, target: str, headers: HeaderPairs, body: bytes | AsyncIterator[bytes]
+    ) -> AbstractAsyncContextManager[Answer]:
+        """Send a request below the base URL; the answer has any status, and its body as it travels.
+
+        Raises BridgeError when there is no answer.
+        """
+        ...
+
+
 class Router(Protocol):
     """All upstreams."""
 
@@ -68,16 +83,20 @@ class RecallStore(Protocol):
 class Toolbox(Protocol):
     """The tools of all configured MCP servers."""
 
-    async def offer(self, wanted: str | None) -> tuple[Tool, ...]:
-        """The tools for one exchange, sorted by name.
+    async def offer(self, wanted: str | None, headers: HeaderPairs = ()) -> Offer:
+        """The tools for one exchange, whose client sent `headers`.
 
-        `wanted`: comma list of servers, tools or patterns that narrows the choice; None for all.
+        `wanted`: comma list of servers, tools or patterns that narrows the choice; None for all. Raises
+        BridgeError (`tools_unavailable`) where a server is away that must not be left out.
         """
         ...
 
-    async def run(self, calls: Sequence[Call], tools: Sequence[Tool], finished: CallFinished) -> list[Result]:
+    async def run(
+        self, calls: Sequence[Call], tools: Sequence[Tool], finished: CallFinished, headers: HeaderPairs = ()
+    ) -> list[Result]:
         """Run `calls` at the same time; results in call order, exactly one each, never an exception.
 
-        `tools` is the exchange's offer. `finished` hears of each call as it ends, also when cancelled.
+        `tools` and `headers` are the exchange's. `finished` hears of each call as it ends, also when
+        cancelled.
         """
         ...

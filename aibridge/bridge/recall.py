@@ -28,11 +28,14 @@ class Whose:
     user: str | None
     session: str | None
     dialect: str
+    scope: str = ""
+    """Of the credentials that were handed on to MCP servers: results differ by them."""
 
     @classmethod
-    def of(cls, caller: Caller, request: Request, dialect: str) -> "Whose":
+    def of(cls, caller: Caller, request: Request, dialect: str, scope: str) -> "Whose":
         """Who asks in `request`."""
-        return cls(caller.id, request.asked.user, caller.session_id or request.asked.session_id, dialect)
+        session = caller.session_id or request.asked.session_id
+        return cls(caller.id, request.asked.user, session, dialect, scope)
 
     @property
     def named(self) -> bool:
@@ -120,7 +123,7 @@ def _keys(visible: Sequence[tuple[int, Visible]], whose: Whose) -> dict[int, byt
 
 
 def _key(whose: Whose, window: Sequence[Visible], answer: Visible) -> bytes:
-    parts = [[whose.dialect, whose.caller, whose.user, whose.session]]
+    parts = [[whose.dialect, whose.caller, whose.user, whose.session, whose.scope]]
     told = [*parts, *([m.role, m.text, m.calls] for m in (*window, answer))]
     return hashlib.sha256(json.dumps(told, separators=(",", ":")).encode()).digest()
 

@@ -28,6 +28,10 @@ class Story:
         self.watch = Stopwatch()
         self.ended = False
         self.rounds = self.attempts = self.recalled_turns = 0
+        self.unavailable: tuple[str, ...] = ()
+        """MCP servers that are away."""
+        self.left_out: tuple[str, ...] = ()
+        """Tools that are not injected although they were offered."""
         self._notes: list[str] = []
         self._listener, self._caller, self._api, self._path = listener, caller, api, path
         self._started_at = time.time()
@@ -55,6 +59,8 @@ class Story:
                 prompt=asked.prompt,
                 answers_call_id=asked.answers_call_id,
                 metadata=asked.metadata,
+                unavailable=self.unavailable,
+                left_out=self.left_out,
             )
         )
 

@@ -55,7 +55,7 @@ async def _look(settings: "Config") -> tuple[list[Finding], "tuple[Tool, ...]"]:
     try:
         probes = await asyncio.gather(*(upstream.probe() for upstream in router.upstreams))
         states = await settled(toolbox)
-        offered = await toolbox.offer(None)
+        offered = (await toolbox.offer(None)).tools
     finally:
         await toolbox.aclose()
         await router.aclose()

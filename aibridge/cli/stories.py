@@ -47,6 +47,10 @@ def _what(row: Row) -> Iterator[str]:
     yield f"  model      {row['model']}" + (f", answered by {answered}" if answered else "")
     yield f"  upstream   {row['upstream']}"
     yield f"  tools      {_number(row['injected_tools'], 'injected tool')}"
+    if row["unavailable"]:
+        yield f"  away       MCP servers {', '.join(row['unavailable'])}"
+    if row["left_out"]:
+        yield f"  left out   {', '.join(row['left_out'])}"
     if row["answers_call_id"]:
         yield f"  answers    call {row['answers_call_id']}"
 

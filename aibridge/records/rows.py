@@ -55,6 +55,8 @@ def _started(entry: Entry, worker: str) -> Iterator[Row]:
         "session_id": _text(caller.get("session_id")),
         "streamed": bool(entry["streamed"]),
         "injected_tools": _small(entry["injected_tools"]),
+        "unavailable": _clean(entry.get("unavailable")) or None,
+        "left_out": _clean(entry.get("left_out")) or None,
         "metadata": _clean(entry.get("metadata")),
         **_texts(entry, "user", "answers_call_id", "api", "path", "model", "upstream"),
     }

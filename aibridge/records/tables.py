@@ -71,6 +71,8 @@ exchanges = Table(
     Column("response_id", sa.Text),
     Column("recalled_turns", sa.Integer),
     Column("notes", sa.Text, comment="what was special: a cap that was reached, a refused recall"),
+    Column("unavailable", Json, comment="MCP servers that were away"),
+    Column("left_out", Json, comment="tools that were not injected: their name was taken, or too many"),
     Column("metadata", Json),
 )
 

@@ -4,6 +4,8 @@ The only room that imports mcp, and only when a server starts: importing this pa
 """
 
 from aibridge.tools.catalog import Explanation
-from aibridge.tools.toolbox import Toolbox, from_config
+from aibridge.tools.keeping import Shelf
+from aibridge.tools.opening import from_config
+from aibridge.tools.toolbox import Toolbox
 
-__all__ = ["Explanation", "Toolbox", "from_config"]
+__all__ = ["Explanation", "Shelf", "Toolbox", "from_config"]

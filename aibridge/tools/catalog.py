@@ -8,9 +8,9 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
-from typing import Any
 
-from aibridge.nouns import Tool
+from aibridge.nouns import MOST_TOOLS, Tool
+from aibridge.tools.definitions import NOTHING, Definition, Listing
 from aibridge.tools.naming import SEPARATOR, injected_name
 
 CHARACTERS_PER_TOKEN = 4
@@ -18,22 +18,14 @@ CHARACTERS_PER_TOKEN = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Definition:
-    """A tool as its server lists it."""
-
-    name: str
-    description: str
-    input_schema: Mapping[str, Any]
-    needs_task: bool = False
-    """The tool can only be run as an MCP task, which a model's call is not."""
-
-
-@dataclass(frozen=True, slots=True)
 class Rules:
-    """Patterns over a server's own tool names; `deny` wins."""
+    """Which tools of a server may be injected. Patterns are over its own tool names; `deny` wins."""
 
     allow: Sequence[str] = ("*",)
     deny: Sequence[str] = ()
+    allow_destructive: bool = True
+    block_changed: bool = False
+    """Tools that changed since they were first seen are left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,15 +40,21 @@ class Explanation:
     """Why it is left out, as the end of "It is left out because …"."""
     tokens: int
     """Estimated tokens of its definition in a request."""
+    changed: str | None = None
+    """What of it is not as when it was first seen."""
+    read_only: bool = False
+    destructive: bool = False
+    """As the server annotates it."""
 
 
 class Catalog:
     """The tools of all servers at one moment."""
 
-    def __init__(self, listed: Mapping[str, Sequence[Definition]], rules: Mapping[str, Rules]) -> None:
-        judged = list(_judge(listed, rules))
-        self._judged = judged
-        self._tools = tuple(sorted((tool for tool, reason in judged if reason is None), key=_name))
+    def __init__(self, listed: Mapping[str, Listing], rules: Mapping[str, Rules]) -> None:
+        self._listed = listed
+        self._judged = list(_judge(listed, rules))
+        kept = (tool for tool, _, reason in self._judged if reason is None)
+        self._tools = tuple(sorted(kept, key=_name))
 
     def offer(self, wanted: str | None = None) -> tuple[Tool, ...]:
         """The tools to inject, sorted by name.
@@ -71,35 +69,77 @@ class Catalog:
 
     def explain(self, wanted: str | None = None) -> tuple[Explanation, ...]:
         """What becomes of every tool of every server, in the servers' own order."""
-        patterns = None if wanted is None else _patterns(wanted)
-        return tuple(_explanation(tool, reason, patterns) for tool, reason in self._judged)
+        chosen = self.offer(wanted)
+        fitting = {tool.name for tool in chosen[:MOST_TOOLS]}
+        too_many = {tool.name for tool in chosen[MOST_TOOLS:]}
+        return tuple(self._explanation(*judged, fitting, too_many) for judged in self._judged)
 
     def count(self, server: str) -> int:
         """How many tools of `server` are injected."""
         return sum(tool.server == server for tool in self._tools)
 
+    def changed(self, server: str) -> Mapping[str, str]:
+        """What changed in the tools of `server`, by their own names."""
+        return self._listed.get(server, NOTHING).changed
+
+    def _explanation(
+        self, tool: Tool, listed: Definition, reason: str | None, fitting: set[str], too_many: set[str]
+    ) -> Explanation:
+        if reason is None and tool.name in too_many:
+            reason = f"upstreams take at most {MOST_TOOLS} tools; narrow the choice by x-aibridge-tools"
+        elif reason is None and tool.name not in fitting:
+            reason = "it was not asked for"
+        text = json.dumps([tool.name, tool.description, tool.input_schema], ensure_ascii=False)
+        told = Explanation(
+            tool.server,
+            tool.own_name,
+            tool.name,
+            None,
+            len(text) // CHARACTERS_PER_TOKEN,
+            self.changed(tool.server).get(tool.own_name),
+            listed.read_only,
+            listed.destructive,
+        )
+        return told if reason is None else replace(told, name=None, reason=reason)
+
+
+def may_concern(server: str, wanted: str | None) -> bool:
+    """Whether `wanted` may ask for tools of `server`, whose tools are not known."""
+    if wanted is None:
+        return True
+    for pattern in _patterns(wanted):
+        head, separator, _ = pattern.partition(SEPARATOR)
+        if fnmatchcase(server, head) or (not separator and pattern[0] in "*?["):
+            return True
+    return False
+
 
 def _judge(
-    listed: Mapping[str, Sequence[Definition]], rules: Mapping[str, Rules]
-) -> Iterator[tuple[Tool, str | None]]:
+    listed: Mapping[str, Listing], rules: Mapping[str, Rules]
+) -> Iterator[tuple[Tool, Definition, str | None]]:
     """Every tool with the reason for which it is left out, if there is one."""
     taken: set[str] = set()
-    for server, definitions in listed.items():
-        for definition in definitions:
+    for server, listing in listed.items():
+        for definition in listing.tools:
             tool = _tool(server, definition)
-            reason = _objection(definition, rules.get(server, Rules()))
+            changed = listing.changed.get(definition.name)
+            reason = _objection(definition, changed, rules.get(server, Rules()))
             if reason is None and tool.name in taken:
                 reason = f"another tool already has the name {tool.name}"
             if reason is None:
                 taken.add(tool.name)
-            yield tool, reason
+            yield tool, definition, reason
 
 
-def _objection(definition: Definition, rules: Rules) -> str | None:
+def _objection(definition: Definition, changed: str | None, rules: Rules) -> str | None:
     if pattern := _matching(definition.name, rules.deny):
         return f"`deny` holds {pattern!r}"
     if not _matching(definition.name, rules.allow):
         return "no pattern in `allow` matches it"
+    if definition.destructive and not rules.allow_destructive:
+        return "it is annotated as destructive, and `allow_destructive` is false"
+    if changed and rules.block_changed:
+        return f"{changed}, and `pin` is block; `aibridge tools accept` takes it"
     return "it can only be run as a task" if definition.needs_task else None
 
 
@@ -114,14 +154,6 @@ def _tool(server: str, definition: Definition) -> Tool:
         schema = {"type": "object", **schema, "properties": {}}
     name = injected_name(server, definition.name)
     return Tool(name, server, definition.name, definition.description, schema)
-
-
-def _explanation(tool: Tool, reason: str | None, patterns: Sequence[str] | None) -> Explanation:
-    if reason is None and patterns is not None and not _is_wanted(tool, patterns):
-        reason = "it was not asked for"
-    text = json.dumps([tool.name, tool.description, tool.input_schema], ensure_ascii=False)
-    told = Explanation(tool.server, tool.own_name, tool.name, None, len(text) // CHARACTERS_PER_TOKEN)
-    return told if reason is None else replace(told, name=None, reason=reason)
 
 
 def _patterns(wanted: str) -> list[str]:

@@ -19,7 +19,7 @@ from pydantic import TypeAdapter
 
 from aibridge import __version__
 from aibridge.config import McpServer
-from aibridge.tools.catalog import Definition
+from aibridge.tools.definitions import Definition, is_destructive
 from aibridge.tools.failures import CallFailed, ConnectFailed, masking
 from aibridge.tools.http_errors import Lost
 from aibridge.tools.transports import opened
@@ -97,19 +97,21 @@ class Session:
                 raise ConnectFailed(why_not_connected(error, self._mask)) from error
         return tuple(found.values())
 
-    async def call(self, tool: str, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+    async def call(
+        self, tool: str, arguments: Mapping[str, Any], alive: Callable[[], None]
+    ) -> Mapping[str, Any]:
         """The wire form of the tool's result; raises CallFailed, NotRun where the tool never began.
 
-        Has no time limit: cancelling it cancels the call at the server.
+        `alive` hears each report of progress. There is no time limit; cancelling reaches the server.
         """
         try:
             try:
-                answer = await self._send(tool, arguments)
+                answer = await self._send(tool, arguments, alive)
             except MCPError as error:
                 if error.code != HEADER_MISMATCH:
                     raise
                 await self._client.list_tools()  # its schema says which arguments go into headers
-                answer = await self._send(tool, arguments)
+                answer = await self._send(tool, arguments, alive)
         except Exception as error:
             raise call_failure(
                 f"The tool {tool!r} of the server {self._name!r}", error, self._mask
@@ -121,13 +123,17 @@ class Session:
         return answer.model_dump(mode="json", by_alias=True, exclude_none=True)
 
     async def _send(
-        self, tool: str, arguments: Mapping[str, Any]
+        self, tool: str, arguments: Mapping[str, Any], alive: Callable[[], None]
     ) -> types.CallToolResult | types.InputRequiredResult:
         """Not `Client.call_tool`, which fails a result that does not match the tool's output schema."""
         request = types.CallToolRequest(
             params=types.CallToolRequestParams(name=tool, arguments=dict(arguments))
         )
-        return await self._client.session.send_request(request, ANSWER)
+
+        async def progressed(progress: float, total: float | None, message: str | None) -> None:
+            alive()
+
+        return await self._client.session.send_request(request, ANSWER, progress_callback=progressed)
 
     async def watch(self, changed: Callable[[], None]) -> bool:
         """Listen for changes of the tool list until the stream ends; False where that is no use.
@@ -150,7 +156,15 @@ class Session:
 
 def _definition(tool: types.Tool) -> Definition:
     needs_task = tool.execution is not None and tool.execution.task_support == "required"
-    return Definition(tool.name, tool.description or "", tool.input_schema, needs_task)
+    hints = tool.annotations or types.ToolAnnotations()
+    return Definition(
+        tool.name,
+        tool.description or "",
+        tool.input_schema,
+        needs_task,
+        bool(hints.read_only_hint),
+        is_destructive(hints.read_only_hint, hints.destructive_hint),
+    )
 
 
 def _has_no_tools(error: Exception) -> bool:

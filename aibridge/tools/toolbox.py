@@ -4,108 +4,174 @@ Puts servers, catalog and runner together; what the engine needs of it is `bridg
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
-from aibridge.config import Bridge, McpServer
-from aibridge.nouns import Call, Result, Tool
-from aibridge.tools.catalog import Catalog, Definition, Explanation, Rules
+import structlog
+
+from aibridge import tasks
+from aibridge.config import Bridge
+from aibridge.errors import BridgeError, Kind
+from aibridge.nouns import Call, Offer, Result, Tool
+from aibridge.tools.branches import FULL, Branches
+from aibridge.tools.catalog import Catalog, Explanation, Rules, may_concern
+from aibridge.tools.definitions import NOTHING, Listing
 from aibridge.tools.failures import CallFailed
+from aibridge.tools.keeping import Keeping
 from aibridge.tools.runner import CallFinished, Turn
+from aibridge.tools.scopes import Headers, Scope, Scopes
 from aibridge.tools.server import Server
 
-FIRST_CONNECT = 2.0
-"""Seconds from the start for which an exchange waits for servers that never were connected yet."""
+SWEEPS_EVERY = 60.0
+"""Seconds between two looks for sessions of callers that are idle."""
+RETRY_AFTER = 5
+"""Seconds that a client is told to wait where a server is away that must not be."""
 NONE: Mapping[str, object] = MappingProxyType({})
+
+log = structlog.get_logger(__name__)
 
 
 class Toolbox:
     """Connections to the servers and a catalog of their tools."""
 
-    def __init__(self, servers: Sequence[Server], rules: Mapping[str, Rules], bridge: Bridge) -> None:
+    def __init__(
+        self,
+        servers: Sequence[Server | Branches],
+        rules: Mapping[str, Rules],
+        bridge: Bridge,
+        needed: frozenset[str] = frozenset(),
+        keeping: Mapping[str, Keeping] = MappingProxyType({}),
+    ) -> None:
+        """`needed`: servers without which a request that may use them is refused."""
         self._servers = {server.name: server for server in servers}
-        self._rules, self._bridge = rules, bridge
-        self._waits_until: float | None = None
-        self._listed: dict[str, tuple[Definition, ...]] = {}
-        self._catalog = Catalog({}, rules)
+        self._shared = [server for server in servers if isinstance(server, Server)]
+        self._branches = [server for server in servers if isinstance(server, Branches)]
+        self._bridge, self._needed, self._keeping = bridge, needed, keeping
+        self._scopes = Scopes(self._branches, rules)
+        self._skipped: Counter[str] = Counter()
+        self._sweeper: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """Begin to connect to all servers; returns at once. Needs a running event loop."""
-        self._waits_until = asyncio.get_running_loop().time() + FIRST_CONNECT
-        for server in self._servers.values():
+        for server in self._shared:
             server.start()
+        if self._branches:
+            self._sweeper = tasks.start(self._sweep(), "mcp:idle")
 
     async def aclose(self) -> None:
         """End all connections and programs; may be called twice."""
+        if self._sweeper is not None:
+            await tasks.stop(self._sweeper)
         await asyncio.gather(*(server.aclose() for server in self._servers.values()))
 
-    async def offer(self, wanted: str | None) -> tuple[Tool, ...]:
-        """The tools for one exchange, sorted by name.
+    async def offer(self, wanted: str | None, headers: Headers = ()) -> Offer:
+        """The tools for one exchange, whose client sent `headers`.
 
         `wanted`: comma list of servers, tools (`server__tool`) or patterns; None for all. Waits for first
-        connections, for at most 2 s after the start and never later.
+        connections, for at most 2 s after their start and never later. Raises BridgeError
+        (`tools_unavailable`) where a server is away that has `on_unavailable: fail`.
         """
-        if self._waits_until is not None:
-            await self.first_attempts(self._waits_until - asyncio.get_running_loop().time())
-            self._waits_until = None
-        return self._current().offer(wanted)
+        scope = self._scopes.of(headers)
+        await self._first_connections(scope)
+        away = [name for name in self._away(scope) if may_concern(name, wanted)]
+        if needed := [name for name in away if name in self._needed]:
+            log.warning("request refused: mcp servers are away", servers=needed)
+            raise BridgeError(
+                Kind.TOOLS_UNAVAILABLE,
+                f"MCP servers that every request needs are not available: {', '.join(needed)};"
+                " /readyz says why",
+                retry_after=RETRY_AFTER,
+            )
+        self._skipped.update(away)
+        tools = self._catalog(scope).offer(wanted)
+        return Offer(tools, tuple(away), scope.digest)
 
-    async def first_attempts(self, seconds: float) -> None:
-        """Wait until each server was reached once or failed to be, for at most `seconds`."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                for server in self._servers.values():
-                    await server.attempted.wait()
-
-    async def run(self, calls: Sequence[Call], tools: Sequence[Tool], finished: CallFinished) -> list[Result]:
+    async def run(
+        self, calls: Sequence[Call], tools: Sequence[Tool], finished: CallFinished, headers: Headers = ()
+    ) -> list[Result]:
         """Run `calls` at the same time; results in call order, exactly one each, never an exception.
 
-        `tools` is the exchange's offer. `finished` hears of each call as it ends, also when cancelled.
+        `tools` and `headers` are the exchange's. `finished` hears of each call as it ends, also when
+        cancelled.
         """
         at_a_time, limit = self._bridge.parallel_tool_calls, self._bridge.tool_result_limit
-        return await Turn(calls, tools, finished, self._invoke, at_a_time=at_a_time, limit=limit).run()
+        invoke = partial(self._invoke, self._scopes.of(headers))
+        return await Turn(calls, tools, finished, invoke, at_a_time=at_a_time, limit=limit).run()
 
-    def explain(self, wanted: str | None = None) -> tuple[Explanation, ...]:
+    def explain(self, wanted: str | None = None, headers: Headers = ()) -> tuple[Explanation, ...]:
         """What becomes of every known tool: its injected name, or why it is left out."""
-        return self._current().explain(wanted)
+        return self._catalog(self._scopes.of(headers)).explain(wanted)
 
     def states(self) -> dict[str, dict[str, Any]]:
-        """Of each server `state`, the number of `tools` it gives, and `error`: one sentence or None."""
-        catalog = self._current()
+        """Of each server `state`, the number of `tools` it gives, `error`, and how it has been."""
+        catalog = self._catalog(self._scopes.of(()), asking=True)
         return {
-            name: {"state": server.state, "tools": catalog.count(name), "error": server.error}
+            name: {
+                **_told(server),
+                "tools": catalog.count(name),
+                "changed_tools": dict(catalog.changed(name)),
+                "skipped": self._skipped[name],
+            }
             for name, server in self._servers.items()
         }
 
-    async def _invoke(self, tool: Tool, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
-        server = self._servers.get(tool.server)
-        if server is None:
+    async def accept(self, server: str, tool: str | None = None) -> list[str]:
+        """Take the tools of `server` as they are now, or one of them; the names of those that had changed."""
+        found = self._servers[server]
+        listing = found.listing() if isinstance(found, Server) else found.any_listing()
+        changed = [name for name in listing.changed if tool in (None, name)]
+        await self._keeping[server].accept(tuple(each for each in listing.tools if each.name in changed))
+        return changed
+
+    def _server_for(self, name: str, scope: Scope) -> Server | None:
+        server = self._servers.get(name)
+        return server.at(scope.credentials[name]) if isinstance(server, Branches) else server
+
+    def _away(self, scope: Scope) -> list[str]:
+        servers = ((name, self._server_for(name, scope)) for name in self._servers)
+        return [name for name, server in servers if server is None or server.is_away]
+
+    def _catalog(self, scope: Scope, *, asking: bool = False) -> Catalog:
+        """What the servers list for `scope`; only `asking` opens no session for it."""
+        listed: dict[str, Listing] = {}
+        for name, server in self._servers.items():
+            if isinstance(server, Branches) and asking:
+                listed[name] = server.any_listing()
+            else:
+                found = self._server_for(name, scope)
+                listed[name] = NOTHING if found is None else found.listing()
+        return self._scopes.catalog("?" if asking else scope.digest, listed)
+
+    async def _first_connections(self, scope: Scope) -> None:
+        """Wait until all tools are known, for each server at most 2 s from its start."""
+        servers = (self._server_for(name, scope) for name in self._servers)
+        waited_for = [(server, server.first_wait) for server in servers if server and server.first_wait]
+        if waited_for:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(max(seconds for _, seconds in waited_for)):
+                    for server, _ in waited_for:
+                        await server.known.wait()
+
+    async def _invoke(self, scope: Scope, tool: Tool, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+        if tool.server not in self._servers:
             raise CallFailed("error", f"There is no MCP server named {tool.server!r}.")
+        server = self._server_for(tool.server, scope)
+        if server is None:
+            raise CallFailed("error", f"The MCP server {tool.server!r} is not available. {FULL}")
         return await server.call(tool.own_name, arguments)
 
-    def _current(self) -> Catalog:
-        """The catalog, made anew only when a server's list has changed."""
-        listed = {name: server.tools() for name, server in self._servers.items()}
-        if any(tools is not self._listed.get(name) for name, tools in listed.items()):
-            self._listed, self._catalog = listed, Catalog(listed, self._rules)
-        return self._catalog
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(SWEEPS_EVERY)
+            for branches in self._branches:
+                branches.sweep()
 
 
-def from_config(
-    servers: Mapping[str, McpServer], bridge: Bridge, in_process: Mapping[str, object] = NONE
-) -> Toolbox:
-    """The toolbox for the configured servers; nothing is connected before `start()`.
-
-    `in_process` holds server objects of the mcp package (`MCPServer` or the low-level `Server`) by name; one
-    with the name of a configured server takes its place and keeps its patterns, timeout and mode.
-    """
-    enabled = {name: config for name, config in servers.items() if not config.disabled}
-    rules = {name: Rules(config.allow, config.deny) for name, config in enabled.items()}
-    connected = [
-        Server(name, in_process.get(name, config), mode=config.mode, timeout=config.timeout)
-        for name, config in enabled.items()
-    ]
-    connected += [Server(name, target) for name, target in in_process.items() if name not in servers]
-    return Toolbox(connected, rules, bridge)
+def _told(server: Server | Branches) -> dict[str, Any]:
+    if isinstance(server, Branches):
+        return server.told()
+    return {"state": server.state, "error": server.error, **server.vitals.told()}

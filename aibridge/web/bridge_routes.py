@@ -1,6 +1,6 @@
 """The bridged routes, as plain ASGI: read the request, open the exchange, reply."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -15,6 +15,9 @@ from aibridge.web.body import ClientLeft, read_body
 from aibridge.web.callers import AGENTS, identify
 from aibridge.web.headers import Pairs, Scope, header
 from aibridge.web.reply import Reply, send_error
+
+MOST_NAMES = 20
+"""Tools that a header names."""
 
 log = structlog.get_logger(__name__)
 
@@ -76,7 +79,19 @@ def _added(opened: Opened) -> Pairs:
     headers = [(b"x-aibridge-upstream", opened.exchange.upstream.encode())]
     if opened.tools_off:
         headers.append((b"x-aibridge-tools", f"off; reason={opened.tools_off}".encode()))
+    story = opened.exchange.story
+    if story.unavailable:
+        headers.append((b"x-aibridge-mcp-unavailable", ", ".join(story.unavailable).encode()))
+    if story.left_out:
+        headers.append((b"x-aibridge-tools-left-out", _shortened(story.left_out).encode()))
     return headers
+
+
+def _shortened(names: Sequence[str]) -> str:
+    """The first of `names`, and how many more there are: servers in between refuse long headers."""
+    more = len(names) - MOST_NAMES
+    shown = ", ".join(names[:MOST_NAMES])
+    return f"{shown}, and {more} more" if more > 0 else shown
 
 
 def _usage_shown(scope: Scope, caller: Caller, default: str) -> UsageShown:

@@ -110,7 +110,7 @@ async def _exchange(folder: Path, chop: Chop, toolbox: tools.Toolbox, recall: Re
     limits = Limits(**_yaml(folder / "limits.yaml"))
 
     def hear(fact: Fact) -> None:
-        told = {key: value for key, value in asdict(fact).items() if not _differs(key)}
+        told = {key: value for key, value in asdict(fact).items() if not _differs(key) and value != ()}
         seen.facts.append({"fact": type(fact).__name__, **told})
 
     entry = configuration.Upstream(base_url="http://upstream/v1", api_key=None)

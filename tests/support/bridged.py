@@ -2,7 +2,7 @@
 
 import asyncio
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,14 +84,17 @@ def bridged(
     config: Mapping[str, Any],
     tools: Mapping[str, object] | None = None,
     transport: httpx2.AsyncBaseTransport | None = None,
+    *,
+    awaited: Collection[str] | None = None,
 ) -> Iterator[Bridged]:
-    """The bridge until the block ends; it begins when its tools are connected."""
+    """The bridge until the block ends; it begins when its MCP servers, or those `awaited`, are connected."""
     watched = Watched(create_app(config, tools=tools or {}, transport=transport))
     with serving(watched) as served:
         bridge = Bridged(served.port, folder, watched)
-        eventually(lambda: _connected(watched.app), what="the connection to the tools")
+        eventually(lambda: _connected(watched.app, awaited), what="the connection to the tools")
         yield bridge
 
 
-def _connected(app: App) -> bool:
-    return all(state["state"] == "connected" for state in app.states()["mcp_servers"].values())
+def _connected(app: App, awaited: Collection[str] | None) -> bool:
+    states = app.states()["mcp_servers"]
+    return all(states[name]["state"] == "connected" for name in (states if awaited is None else awaited))

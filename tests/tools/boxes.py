@@ -52,6 +52,12 @@ def all_in(box: Toolbox, state: str) -> bool:
     return all(each["state"] == state for each in box.states().values())
 
 
+def states(box: Toolbox) -> dict[str, dict[str, Any]]:
+    """Of each server what a glance shows."""
+    shown = ("state", "tools", "error")
+    return {name: {key: told[key] for key in shown} for name, told in box.states().items()}
+
+
 def a_call(name: str, arguments: str = "", id: str = "call-1") -> Call:
     """A call as a model makes it."""
     return Call(id, name, arguments, injected=True)
@@ -59,7 +65,7 @@ def a_call(name: str, arguments: str = "", id: str = "call-1") -> Call:
 
 async def run(box: Toolbox, *calls: Call) -> list[Result]:
     """Run `calls` as one turn of an exchange that was offered everything."""
-    return await box.run(calls, await box.offer(None), lambda call, result: None)
+    return await box.run(calls, (await box.offer(None)).tools, lambda call, result: None)
 
 
 async def ask(box: Toolbox, name: str, /, **arguments: Any) -> Result:
@@ -70,4 +76,4 @@ async def ask(box: Toolbox, name: str, /, **arguments: Any) -> Result:
 
 async def names(box: Toolbox, wanted: str | None = None) -> list[str]:
     """The names that are offered."""
-    return [tool.name for tool in await box.offer(wanted)]
+    return [tool.name for tool in (await box.offer(wanted)).tools]

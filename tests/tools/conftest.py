@@ -1,10 +1,13 @@
 """Every asynchronous test here also checks that it leaves no task and no program behind."""
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
+from aibridge.config import McpServer
 from tests.tools.boxes import children, until
 
 
@@ -27,3 +30,10 @@ async def nothing_left() -> AsyncIterator[None]:
     yield
     await until(lambda: children() <= programs, "the end of all programs")
     assert running() == set()
+
+
+@pytest.fixture
+def house_program() -> McpServer:
+    """The house of house.py as a program."""
+    root = Path(__file__).parents[2]
+    return McpServer(command=sys.executable, args=["-m", "tests.tools.house"], cwd=str(root))

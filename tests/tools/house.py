@@ -14,6 +14,7 @@ from collections import Counter
 from pathlib import Path
 
 from mcp.server.mcpserver import Context, MCPServer
+from mcp.types import ToolAnnotations
 
 
 class House:
@@ -27,6 +28,11 @@ class House:
         for tool in (self.echo, self.die, self.hang, self.meet, self.big, self.say, self.environment):
             self.server.tool(structured_output=False)(tool)
         self.server.tool(structured_output=False)(self.grow)
+        self.server.tool(structured_output=False)(self.work)
+        self.server.tool(annotations=ToolAnnotations(destructive_hint=True), structured_output=False)(
+            self.wipe
+        )
+        self.server.tool(annotations=ToolAnnotations(read_only_hint=True), structured_output=False)(self.look)
 
     def note(self, what: str) -> None:
         """Remember that it happened."""
@@ -76,6 +82,21 @@ class House:
     async def environment(self) -> str:
         """The names of the environment's variables, and the value of SECRET."""
         return " ".join([*sorted(os.environ), os.environ.get("SECRET", "")])
+
+    async def work(self, steps: int, seconds: float, context: Context) -> str:
+        """Take so many steps of so many seconds, and report each."""
+        for step in range(steps):
+            await context.report_progress(step, steps)
+            await asyncio.sleep(seconds)
+        return "worked"
+
+    async def wipe(self) -> str:
+        """Says of itself that it may destroy."""
+        return "wiped"
+
+    async def look(self) -> str:
+        """Says of itself that it changes nothing."""
+        return "seen"
 
     async def grow(self, name: str, context: Context) -> str:
         """Get a new tool and tell everybody."""

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from aibridge.tools.catalog import Catalog, Definition, Rules
+from aibridge.tools.catalog import Catalog, Rules
+from aibridge.tools.definitions import Definition, Listing, is_destructive
 
 SCHEMA: dict[str, Any] = {"type": "object", "properties": {"a": {"type": "string"}}, "$defs": {"b": {}}}
 
@@ -13,11 +14,15 @@ def tool(name: str, **more: Any) -> Definition:
     return Definition(name, f"about {name}", SCHEMA, **more)
 
 
+def catalog_of(listed: dict[str, list[Definition]], rules: dict[str, Rules]) -> Catalog:
+    return Catalog({server: Listing(tuple(tools)) for server, tools in listed.items()}, rules)
+
+
 def names(catalog: Catalog, wanted: str | None = None) -> list[str]:
     return [each.name for each in catalog.offer(wanted)]
 
 
-MANY = Catalog({"web": [tool("get"), tool("find.all")], "time": [tool("now")]}, {})
+MANY = catalog_of({"web": [tool("get"), tool("find.all")], "time": [tool("now")]}, {})
 
 
 def test_tools_are_sorted_by_their_injected_names() -> None:
@@ -32,7 +37,7 @@ def test_the_schema_and_description_stay_whole() -> None:
 
 @pytest.mark.parametrize("schema", [{"type": "object"}, {}])
 def test_an_object_without_properties_gets_none(schema: dict[str, Any]) -> None:
-    catalog = Catalog({"s": [Definition("t", "", schema)]}, {})
+    catalog = catalog_of({"s": [Definition("t", "", schema)]}, {})
     assert catalog.offer()[0].input_schema == {"type": "object", "properties": {}}
 
 
@@ -47,11 +52,11 @@ def test_an_object_without_properties_gets_none(schema: dict[str, Any]) -> None:
     ],
 )
 def test_deny_wins_over_allow(rules: Rules, left: list[str]) -> None:
-    assert names(Catalog({"s": [tool("get"), tool("delete_all")]}, {"s": rules})) == left
+    assert names(catalog_of({"s": [tool("get"), tool("delete_all")]}, {"s": rules})) == left
 
 
 def test_a_tool_that_runs_only_as_a_task_is_left_out() -> None:
-    assert names(Catalog({"s": [tool("get", needs_task=True)]}, {})) == []
+    assert names(catalog_of({"s": [tool("get", needs_task=True)]}, {})) == []
 
 
 @pytest.mark.parametrize(
@@ -72,14 +77,14 @@ def test_what_is_wanted_narrows_the_choice(wanted: str | None, left: list[str]) 
 
 
 def test_wanting_never_brings_back_what_is_denied() -> None:
-    assert names(Catalog({"s": [tool("get")]}, {"s": Rules(deny=["get"])}), "s__get") == []
+    assert names(catalog_of({"s": [tool("get")]}, {"s": Rules(deny=["get"])}), "s__get") == []
 
 
 def test_every_tool_is_explained() -> None:
     listed = {
         "s": [tool("get"), tool("drop"), tool("other"), tool("job", needs_task=True), tool("more")],
     }
-    catalog = Catalog(listed, {"s": Rules(allow=["get", "drop", "job", "more"], deny=["dr*"])})
+    catalog = catalog_of(listed, {"s": Rules(allow=["get", "drop", "job", "more"], deny=["dr*"])})
     told = {each.tool: (each.name, each.reason) for each in catalog.explain("s__get")}
     assert told == {
         "get": ("s__get", None),
@@ -91,12 +96,28 @@ def test_every_tool_is_explained() -> None:
 
 
 def test_the_cost_is_a_fourth_of_the_characters() -> None:
-    [told] = Catalog({"s": [tool("get")]}, {}).explain()
+    [told] = catalog_of({"s": [tool("get")]}, {}).explain()
     assert told.tokens == len('["s__get", "about get", ' + str(SCHEMA) + "]") // 4
 
 
 def test_of_two_tools_with_one_name_the_first_is_injected() -> None:
-    catalog = Catalog({"s": [tool("get"), tool("get")]}, {})
+    catalog = catalog_of({"s": [tool("get"), tool("get")]}, {})
     assert names(catalog) == ["s__get"]
     assert catalog.explain()[1].reason == "another tool already has the name s__get"
     assert catalog.count("s") == 1
+
+
+@pytest.mark.parametrize(
+    ("read_only", "destructive", "is_so"),
+    [
+        (None, None, False),
+        (None, True, True),
+        (None, False, False),
+        (True, None, False),
+        (True, True, False),
+        (False, None, True),
+        (False, False, False),
+    ],
+)
+def test_what_annotations_mean(read_only: bool | None, destructive: bool | None, is_so: bool) -> None:
+    assert is_destructive(read_only, destructive) is is_so

@@ -17,7 +17,7 @@ from aibridge.config import McpServer
 from tests.support.environment import clean_env, free_port
 from tests.support.processes import Program
 from tests.support.serving import serving
-from tests.tools.boxes import a_call, ask, names, opened, run, until
+from tests.tools.boxes import a_call, ask, names, opened, run, states, until
 from tests.tools.house import House
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("nothing_left")]
@@ -210,7 +210,7 @@ async def answered_with(status: int, body: bytes, kind: str = "http", **more: An
     with serving(app) as served:
         config = McpServer(url=f"{served.url}/mcp?key=secret", type=kind, **more)
         async with opened({"odd": config}, connected=False) as box:
-            assert await box.offer(None) == ()
+            assert await names(box) == []
             error = box.states()["odd"]["error"]
             assert isinstance(error, str)
             assert "secret" not in error
@@ -237,8 +237,8 @@ async def test_a_server_that_is_not_there_is_explained(kind: str) -> None:
     url = f"http://user:secret@127.0.0.1:{free_port()}/mcp?key=secret"
     config = McpServer(url=url, type=kind)
     async with opened({"away": config}, connected=False) as box:
-        assert await box.offer(None) == ()
-        assert box.states()["away"] == {"state": "unavailable", "tools": 0, "error": "It cannot be reached."}
+        assert await names(box) == []
+        assert states(box)["away"] == {"state": "unavailable", "tools": 0, "error": "It cannot be reached."}
 
 
 async def test_a_server_that_accepts_and_never_answers_delays_nobody_else() -> None:
@@ -247,4 +247,4 @@ async def test_a_server_that_accepts_and_never_answers_delays_nobody_else() -> N
     with listener, site("auto") as there:
         async with opened({"mute": mute, **there.servers}, connected=False) as box:
             assert "house__echo" in await names(box)
-            assert box.states()["mute"] == {"state": "connecting", "tools": 0, "error": None}
+            assert states(box)["mute"] == {"state": "connecting", "tools": 0, "error": None}

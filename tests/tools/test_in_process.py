@@ -12,7 +12,7 @@ from mcp.server.mcpserver import MCPServer
 
 from aibridge.config import McpServer
 from aibridge.tools.server import Server as Connection
-from tests.tools.boxes import a_call, all_in, ask, names, opened, run, until
+from tests.tools.boxes import a_call, all_in, ask, names, opened, run, states, until
 from tests.tools.house import House
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("nothing_left")]
@@ -63,7 +63,7 @@ async def test_allow_and_deny_decide_what_is_offered() -> None:
     rules = house_rules(allow=["e*", "d*"], deny=["die"])
     async with opened(rules, {"house": House().server}) as box:
         assert await names(box) == ["house__echo", "house__environment"]
-        assert box.states() == {"house": {"state": "connected", "tools": 2, "error": None}}
+        assert states(box) == {"house": {"state": "connected", "tools": 2, "error": None}}
         [denied] = [told for told in box.explain() if told.tool == "die"]
         assert (denied.name, denied.reason) == (None, "`deny` holds 'die'")
 
@@ -109,8 +109,8 @@ async def test_a_call_over_its_timeout_ends_and_is_cancelled_at_the_server(mode:
 @BOTH
 async def test_a_changed_list_is_offered(mode: str) -> None:
     async with opened(house_rules(mode=mode), {"house": House().server}) as box:
-        before = await box.offer(None)
-        assert (await box.offer(None)) is before
+        before = (await box.offer(None)).tools
+        assert (await box.offer(None)).tools is before
         await ask(box, "house__grow", name="brand_new")
         await until(lambda: any(told.name == "house__brand_new" for told in box.explain()))
         assert (await ask(box, "house__brand_new")).text == "new"
@@ -186,7 +186,7 @@ async def test_a_call_with_stale_headers_is_sent_again_after_listing() -> None:
 
 async def test_a_server_without_tools_is_connected() -> None:
     async with opened({}, {"bare": Server("bare")}) as box:
-        assert box.states() == {"bare": {"state": "connected", "tools": 0, "error": None}}
+        assert states(box) == {"bare": {"state": "connected", "tools": 0, "error": None}}
 
 
 async def test_an_object_that_is_no_server_is_told() -> None:
@@ -197,7 +197,7 @@ async def test_an_object_that_is_no_server_is_told() -> None:
 
 async def test_a_call_to_a_toolbox_that_was_closed_is_a_result() -> None:
     async with opened({}, {"house": House().server}) as box:
-        tools = await box.offer(None)
+        tools = (await box.offer(None)).tools
     [result] = await box.run([a_call("house__echo", '{"text": "a"}')], tools, lambda call, result: None)
     assert result.text == "Error: The MCP server 'house' was stopped."
     assert all_in(box, "unavailable")
@@ -226,7 +226,7 @@ async def test_a_server_that_fails_at_its_start_is_tried_again() -> None:
 
     connection = Connection("late", MCPServer("late", lifespan=lifespan))
     connection.start()
-    await connection.attempted.wait()
+    await connection.known.wait()
     assert connection.error == "It failed unexpectedly (ValueError)."
     await until(lambda: connection.state == "connected")
     assert len(attempts) == 2

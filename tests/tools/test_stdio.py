@@ -13,7 +13,7 @@ import structlog
 from aibridge.config import McpServer
 from aibridge.tools.server import Server
 from tests.support.environment import python_program
-from tests.tools.boxes import a_call, all_in, ask, children, names, opened, run, until
+from tests.tools.boxes import a_call, all_in, ask, children, names, opened, run, states, until
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("nothing_left")]
 
@@ -94,7 +94,7 @@ async def test_a_program_gets_its_own_environment_and_little_else(monkeypatch: p
 async def test_a_program_that_never_answers_is_given_up_and_ended() -> None:
     mute = Server("mute", McpServer(command="sleep", args=["1000"]), connect_timeout=0.5)
     mute.start()
-    await mute.attempted.wait()
+    await mute.known.wait()
     assert (mute.state, mute.error) == ("unavailable", "It did not answer within 0.5 s.")
     await mute.aclose()
 
@@ -124,8 +124,8 @@ async def test_a_program_that_ignores_its_end_is_killed() -> None:
 )
 async def test_a_program_that_cannot_run_is_explained(config: McpServer, error: str) -> None:
     async with opened({"bad": config}, connected=False) as box:
-        assert await box.offer(None) == ()
-        assert box.states() == {"bad": {"state": "unavailable", "tools": 0, "error": error}}
+        assert await names(box) == []
+        assert states(box) == {"bad": {"state": "unavailable", "tools": 0, "error": error}}
 
 
 async def test_noise_on_stdout_does_no_harm() -> None:
@@ -143,7 +143,7 @@ async def test_the_last_known_tools_are_offered_for_a_while(kept_away: float, of
     [pid] = children()
     os.kill(pid, signal.SIGKILL)
     await until(lambda: server.state == "unavailable")
-    assert bool(server.tools()) == offered
+    assert bool(server.listing().tools) == offered
     await server.aclose()
 
 

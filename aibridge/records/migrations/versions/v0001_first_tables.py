@@ -55,6 +55,10 @@ def _exchanges() -> None:
         Column("response_id", sa.Text),
         Column("recalled_turns", sa.Integer),
         Column("notes", sa.Text, comment="what was special: a cap that was reached, a refused recall"),
+        Column("unavailable", sa.JSON, comment="MCP servers that were away"),
+        Column(
+            "left_out", sa.JSON, comment="tools that were not injected: their name was taken, or too many"
+        ),
         Column("metadata", sa.JSON),
         sa.PrimaryKeyConstraint("id", name="pk_exchanges"),
     )
