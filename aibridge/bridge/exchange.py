@@ -97,8 +97,10 @@ class Exchange:
             tail = b""
             watch.to("upstream")
             async with self._ask() as answer:
+                self._check_media(answer)
                 if self._begin is None:
-                    yield self._begins(answer)
+                    self._begin = Begin(answer.status, answer.headers)
+                    yield self._begin
                 self._round = current
                 watch.to("upstream")
                 while not current.ended and (chunk := await answer.read()):
@@ -111,7 +113,7 @@ class Exchange:
             watch.to("own")
             turn, rest = self._finish(current)
             tail += rest
-            if not turn.injected_calls:
+            if turn.error is not None or not turn.injected_calls:
                 break
             if self._streamed:
                 yield Relay(tail)  # at least the head: tools may take long
@@ -128,7 +130,6 @@ class Exchange:
         self.story.rounds += 1
         if self._progress.reached is None:
             return self._view.open_round()
-        self.story.note(self._progress.reached)
         self._request = self._request.without_tools(self._tools)
         return self._view.open_round(last=APOLOGY)
 
@@ -152,13 +153,10 @@ class Exchange:
         self.story.attempts += 1
         return self._upstream.ask(self._plan.target, self._plan.headers, self._request.body)
 
-    def _begins(self, answer: Answer) -> Begin:
-        """The client's response has the first answer's status and headers."""
+    def _check_media(self, answer: Answer) -> None:
         if answer.media_type in WRONG_MEDIA[self._streamed]:
             asked = "a stream" if self._streamed else "JSON"
             raise self._invalid(f"answered with {answer.media_type} instead of {asked}")
-        self._begin = Begin(answer.status, answer.headers)
-        return self._begin
 
     def _take(self, current: Round, chunk: bytes) -> bytes:
         """The client's bytes for bytes of the upstream."""
@@ -196,6 +194,8 @@ class Exchange:
             results.append(self._progress.refusal(call))
             self.story.call_finishes(call, results[-1])
         self._progress.repeats(turn, results)
+        if self._progress.reached is not None:
+            self.story.note(self._progress.reached)
         return results
 
     async def _run_until_deadline(self, calls: list[Call]) -> list[Result]:

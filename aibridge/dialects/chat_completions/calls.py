@@ -43,6 +43,10 @@ class Draft:
                 self._arguments.append(piece_of_arguments)
             rest = {key: value for key, value in function.items() if key not in ("name", "arguments")}
             fields["function"] = rest
+        custom = piece.get("custom")
+        if isinstance(custom, dict):
+            self._add_name(custom.get("name"))
+            self._arguments.append(_arguments(custom.get("input")))
         fold(self._fields, fields)
 
     def _add_name(self, name: Any) -> None:

@@ -109,8 +109,8 @@ class JsonRound:
         message = message if isinstance(message, dict) else {}
         self.text_seen = bool(message.get("content"))
         self._reader.delta(message, 0)
-        for call in calls_in(message):
-            self._reader.calls.take([call])
+        for at, call in enumerate(calls_in(message)):
+            self._reader.calls.take([{**call, "index": at}])  # each is whole, whatever ids they share
         self._reader.finish(choice.get("finish_reason"))
         if self._last:
             self._reader.drop_injected()

@@ -109,7 +109,8 @@ class Reader:
     def turn(self) -> Turn:
         """What was read."""
         return Turn(
-            calls=[draft.call() for draft in self.calls.drafts],
+            # Where the turn was cut short, a call that nobody decided was given to nobody.
+            calls=[draft.call() for draft in self.calls.drafts if draft.injected is not None],
             finish_reason=self.finish_reason,
             response_id=self.response_id,
             model=self.model,

@@ -10,7 +10,7 @@ from typing import Any
 from aibridge.dialects.base import InvalidAnswer, Turn, UsageShown
 from aibridge.dialects.chat_completions.calls import Draft
 from aibridge.dialects.chat_completions.face import Face
-from aibridge.dialects.chat_completions.reading import Reader, calls_in, first_choice
+from aibridge.dialects.chat_completions.reading import Reader, calls_in, first_choice, parsed
 from aibridge.dialects.naming import Names
 from aibridge.wire.json_text import ObjectText, dumps
 from aibridge.wire.sse import Decoder, Event, TooLong, encode
@@ -65,15 +65,17 @@ class StreamRound:
 
     def finish(self) -> tuple[Turn, bytes]:
         """The turn, and what was held. Raises InvalidAnswer when the stream was cut."""
-        shown = self._take(self._decoder.finish())
+        shown = self._take([event for event in self._decoder.finish() if not _is_torn(event)])
         if self._reader.error is None and not self._finished:
             if not self.ended:
                 cut = "broke off the stream before its answer was finished"
                 raise InvalidAnswer(cut if self._any_event else "sent an empty stream")
             shown += self._finish_unsaid()
         turn = self._end()
-        self._face.text_shown = self._face.text_shown or (self.text_seen and not self._one_text)
-        if turn.injected_calls and not turn.client_calls:
+        if turn.error is None and turn.injected_calls and not turn.client_calls:
+            # The text itself: what looked like one may have been reasoning or a log probability.
+            shows_text = self.text_seen and not self._one_text and bool(turn.text())
+            self._face.text_shown = self._face.text_shown or shows_text
             self._face.role_shown = self._role_before if self._one_text else self._face.role_shown
             return turn, shown
         return turn, b"".join(self._waiting) + shown
@@ -236,6 +238,12 @@ class StreamRound:
         """The event in the face of round 1."""
         changes = changes if self._first else {**(self._face.fields or {}), **changes}
         return encode(chunk.replace(changes).encode(), event.name) if changes else event.raw
+
+
+def _is_torn(event: Event) -> bool:
+    """True for what a stream that ended inside an event left of it: no client can read that."""
+    data = event.data
+    return data is not None and data.strip() != b"[DONE]" and parsed(event) is None
 
 
 def _says_something(delta: dict[str, Any]) -> bool:
