@@ -18,31 +18,47 @@ def fold(into: dict[str, Any], *deltas: dict[str, Any]) -> None:
         for key, value in delta.items():
             if isinstance(value, str) and _is_joined(key):
                 texts.setdefault(key, []).append(value)  # joined once: long texts come in many pieces
-            else:
-                into[key] = _folded(key, into.get(key), value)
+            elif value is not None:
+                _add_text(into, key, texts.pop(key, []))
+                into[key] = _folded(into.get(key), value)
     for key, pieces in texts.items():
-        into[key] = _folded(key, into.get(key), "".join(pieces))
+        _add_text(into, key, pieces)
+
+
+def _add_text(into: dict[str, Any], key: str, pieces: list[str]) -> None:
+    if pieces:
+        old, text = into.get(key), "".join(pieces)
+        if isinstance(old, list):
+            into[key] = _with_text(old, text)
+        else:
+            into[key] = old + text if isinstance(old, str) else text
 
 
 def _is_joined(key: str) -> bool:
     return key not in NAMES and not key.endswith("_id")
 
 
-def _folded(key: str, old: Any, new: Any) -> Any:
-    if new is None:
-        return old
-    if isinstance(new, str):
-        return old + new if isinstance(old, str) and _is_joined(key) else new
+def _folded(old: Any, new: Any) -> Any:
     if isinstance(new, dict):
         folded = dict(old) if isinstance(old, dict) else {}
         fold(folded, new)
         return folded
     if isinstance(new, list):
-        folded_list = list(old) if isinstance(old, list) else []
+        items = _with_text([], old) if isinstance(old, str) else list(old) if isinstance(old, list) else []
         for item in new:
-            _fold_item(folded_list, item)
-        return folded_list
+            _fold_item(items, item)
+        return items
     return new
+
+
+def _with_text(parts: list[Any], text: str) -> list[Any]:
+    """A text among parts is a text part: Mistral's content is a list while it thinks, then a string."""
+    if not text:
+        return parts
+    last = parts[-1] if parts else None
+    if isinstance(last, dict) and last.keys() == {"type", "text"} and last["type"] == "text":
+        return [*parts[:-1], {"type": "text", "text": f"{last['text']}{text}"}]
+    return [*parts, {"type": "text", "text": text}]
 
 
 def _fold_item(items: list[Any], item: Any) -> None:
