@@ -16,6 +16,10 @@ class Names:
         # of it as of a failed call, rather than the client, which knows nothing of that server.
         self._prefixes = frozenset(name.split("__", 1)[0] + "__" for name in injected if "__" in name)
 
+    def offers(self, name: str) -> bool:
+        """True for a name that stands in the request."""
+        return name in self._offered
+
     def is_injected(self, name: str, *, whole: bool) -> bool | None:
         """True for ours, False for the client's, None while it is open; `whole`: no more is to come."""
         if not self._injected:

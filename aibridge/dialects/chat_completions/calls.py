@@ -1,7 +1,7 @@
 """Tool calls put together from the pieces that providers send (2-wire.md, "Reading calls …").
 
-A piece belongs to the call with its index, or to the last one where providers leave the index out; a new
-id, or a name after arguments that are already whole, begins a new call. Ids that are missing are made.
+A piece belongs to the call with its index, or to the last one where providers leave the index out; among
+these to the one with its id. A new X
 """
 
 import hashlib
@@ -115,11 +115,28 @@ class CallReader:
     def _draft_of(self, piece: dict[str, Any]) -> Draft:
         index = piece.get("index")
         same = [d for d in self.drafts if d.index == index] if index is not None else self.drafts
-        if same and not _begins_another(same[-1], piece):
-            return same[-1]
+        known = [draft for draft in same if draft.id == piece.get("id")] or same
+        if known and not self._begins_another(known[-1], piece):
+            return known[-1]
+        return self._begin(piece)
+
+    def _begins_another(self, draft: Draft, piece: dict[str, Any]) -> bool:
+        """True where `piece` cannot belong to `draft` although its index says so, or it has none."""
+        given = piece.get("id")
+        if given and draft.id and given != draft.id:
+            return not draft.id_made
+        function = piece.get("function")
+        name = function.get("name") if isinstance(function, dict) else None
+        if given or not isinstance(function, dict) or not isinstance(name, str) or not name:
+            return False
+        if name != draft.name and self._names.offers(draft.name) and self._names.offers(name):
+            return True
+        return bool(draft.arguments.strip() and function.get("arguments")) and draft.arguments_whole
+
+    def _begin(self, piece: dict[str, Any]) -> Draft:
         if self.drafts:
             self.drafts[-1].decide(self._names, whole=True)
-        draft = Draft(index, len(self.drafts))
+        draft = Draft(piece.get("index"), len(self.drafts))
         self.drafts.append(draft)
         if not piece.get("id"):
             # Made now, not at the end: the client's first piece has to carry it.
@@ -136,17 +153,6 @@ class CallReader:
             digest, at = divmod(digest, len(ALPHANUMERICS))
             letters.append(ALPHANUMERICS[at])
         draft.id, draft.id_made = "".join(letters), True
-
-
-def _begins_another(draft: Draft, piece: dict[str, Any]) -> bool:
-    """True where `piece` cannot belong to `draft` although its index says so, or it has none."""
-    given = piece.get("id")
-    if given and draft.id and given != draft.id:
-        return not draft.id_made
-    function = piece.get("function")
-    if given or not isinstance(function, dict) or not function.get("name"):
-        return False
-    return bool(draft.arguments.strip() and function.get("arguments")) and draft.arguments_whole
 
 
 def _arguments(value: Any) -> str:

@@ -32,8 +32,8 @@ class Face:
         self.done = DONE
 
     def learn(self, chunk: ObjectText) -> None:
-        """Take the face of round 1 from its first chunk."""
-        if self.fields is None:
+        """Take the face of round 1 from its first chunk; Azure's first one, without choices, has none."""
+        if self.fields is None and (chunk.value.get("id") or chunk.value.get("choices")):
             self.fields = {key: chunk.source(key) for key in FIELDS if chunk.value.get(key) is not None}
 
     def chunk(self, delta: dict[str, Any], reason: str | None = None) -> bytes:
@@ -42,11 +42,14 @@ class Face:
         return self._event({"choices": dumps([choice])})
 
     def usage_chunk(self) -> bytes:
-        """The one usage chunk, where the client asked and none passed already."""
+        """The one usage chunk, where the client asked and none passed already.
+
+        Of a single round's usage nothing is made: it may have come on the finish chunk.
+        """
         if self.usage is None or self.usage_passed or not self.usages:
             return b""
-        if self.rounds == 1 and self.last_usage:
-            return self.last_usage.raw
+        if self.rounds == 1:
+            return self.last_usage.raw if self.last_usage else b""
         return self._event({"choices": "[]", "usage": dumps(shown_usage(self.usages, self.usage))})
 
     def _event(self, changes: dict[str, str]) -> bytes:

@@ -26,6 +26,7 @@ class Reader:
 
     def __init__(self, names: Names, number: int, *, keep_message: bool) -> None:
         self.calls = CallReader(names)
+        self.calls.seed = f":{number}"
         self._number = number
         self.finish_reason: str | None = None
         self.usage: dict[str, Any] | None = None
@@ -56,13 +57,12 @@ class Reader:
 
     def head(self, chunk: dict[str, Any]) -> None:
         """Take what a chunk or body says of the answer as a whole."""
-        if self.response_id is None and isinstance(chunk.get("id"), str):
+        if self.response_id is None and isinstance(chunk.get("id"), str) and chunk["id"]:
             self.response_id = chunk["id"]
             self.calls.seed = f"{self.response_id}:{self._number}"
-        if self.model is None and isinstance(chunk.get("model"), str):
+        if self.model is None and isinstance(chunk.get("model"), str) and chunk["model"]:
             self.model = chunk["model"]
-        if isinstance(chunk.get("usage"), dict):
-            self.usage = chunk["usage"]  # the last one wins: some providers count up on every chunk
+        self.usage = _usage(chunk) or self.usage  # the last one wins: some providers count up on every chunk
 
     def delta(self, delta: dict[str, Any], size: int) -> None:
         """Take a delta, or a whole message, of `size` bytes, its calls aside."""
@@ -144,6 +144,15 @@ class Reader:
         pending, self._pending, self._pending_size = self._pending, [], 0
         deltas = (each if isinstance(each, dict) else first_delta(parsed(each)) for each in pending)
         fold(self._message, *(delta for delta in deltas if isinstance(delta, dict)))
+
+
+def _usage(chunk: dict[str, Any]) -> dict[str, Any] | None:
+    """Usage where it belongs, or where Groq (`x_groq`) and Moonshot (the choice) put it."""
+    for place in (chunk, chunk.get("x_groq"), first_choice(chunk)):
+        usage = place.get("usage") if isinstance(place, dict) else None
+        if isinstance(usage, dict):
+            return usage
+    return None
 
 
 def parsed(event: Event) -> Any:

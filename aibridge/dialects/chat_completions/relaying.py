@@ -19,6 +19,8 @@ from aibridge.wire.sse import Decoder, Event, TooLong, encode
 # Possessive: `"tool_calls": null` and `"usage": null`, on every chunk of some providers, do not count.
 MEANINGFUL = re.compile(rb'"(?:tool_calls|usage|error|finish_reason)"\s*+:\s*+(?!null\b)|\[DONE\]')
 TEXT = re.compile(rb'"content"\s*+:\s*+(?:"(?!")|\[\s*+[^\]\s])')
+CHUNK = frozenset({"id", "choices", "usage"})
+"""Keys of which every chunk has one."""
 Piece = tuple[Draft, dict[str, Any]]
 
 
@@ -90,6 +92,8 @@ class StreamRound:
         return self._reader.turn()
 
     def _take(self, events: list[Event]) -> bytes:
+        if self.ended:
+            return b""  # the rest of a stream whose end was seen
         whole = b"".join([event.raw for event in events])
         if self._passes(whole):
             for event in events:
@@ -129,6 +133,8 @@ class StreamRound:
         return self._show_chunk(event, chunk)
 
     def _show_chunk(self, event: Event, chunk: ObjectText) -> bytes:
+        if not chunk.value.keys() & CHUNK:
+            return event.raw  # a ping, or an event of the upstream's own
         self._reader.head(chunk.value)
         self._face.learn(chunk)
         choice = first_choice(chunk.value)
@@ -142,8 +148,8 @@ class StreamRound:
         if told:
             choice = {**choice, "finish_reason": self._finish_with(told)}
         shown = self._shown_pieces(pieces)
-        role_again = "role" in delta and self._face.role_shown and not self._first
-        same = shown == [piece for _, piece in pieces] and not role_again
+        role_again = "role" in delta and self._face.role_shown
+        same = shown == [piece for _, piece in pieces] and (self._first or not role_again)
         same = same and choice.get("finish_reason") == told
         self._face.role_shown = self._face.role_shown or "role" in delta
         hidden_finish = self._finished and self._reader.has_injected
@@ -188,11 +194,10 @@ class StreamRound:
         if not isinstance(chunk.value.get("usage"), dict):
             return self._dressed(event, chunk, {})
         self._face.last_usage = event
-        only = not self._face.hides or (self._finished and not self._reader.has_injected)
-        if self._first and only and self._face.usage is not None:
-            self._face.usage_passed = True
-            return event.raw
-        return b""
+        if self._face.hides or self._face.usage is None:
+            return b""
+        self._face.usage_passed = True
+        return event.raw
 
     def _shown_pieces(self, pieces: list[Piece]) -> list[dict[str, Any]]:
         """The client's pieces, counted anew; a call not decided yet waits, then comes in one piece."""
@@ -210,7 +215,12 @@ class StreamRound:
         return shown
 
     def _counted(self, draft: Draft, piece: dict[str, Any]) -> dict[str, Any]:
-        """A client's piece with the index that the client counts by, and an id where it begins."""
+        """A client's piece with the index that the client counts by, and an id where it begins.
+
+        Counted from the first call on, whatever the upstream's index: an injected one may come yet.
+        """
+        if not self._face.hides:
+            return piece
         begins = draft.shown_index is None
         if draft.shown_index is None:
             draft.shown_index = sum(each.shown_index is not None for each in self._reader.calls.drafts)
