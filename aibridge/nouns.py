@@ -13,6 +13,8 @@ from typing import Any, Literal
 CallStatus = Literal["ok", "error", "invalid_arguments", "timeout", "cancelled", "refused", "relayed"]
 ExchangeStatus = Literal["running", "completed", "failed", "cancelled", "interrupted"]
 UsageSource = Literal["provider", "estimated", "missing"]
+SendBack = Literal["all", "none"] | tuple[str, ...]
+"""Which fields of a turn that aibridge does not know go back upstream; a tuple names them."""
 
 
 def new_id() -> str:

@@ -121,7 +121,7 @@ class Exchange:
             results = await self._run_tools(turn)
             if turn.client_calls:
                 break
-            self._request = self._request.extended(turn, results)
+            self._request = self._request.extended(turn, results, self._upstream.send_back)
         await self._keep(turn, results)
         yield self._ending(turn, tail)
 
@@ -229,7 +229,7 @@ class Exchange:
     async def _keep(self, turn: Turn, results: list[Result]) -> None:
         """Keep what was hidden, before the client can come back with the answer."""
         if turn.error is None and self._recall.keeps:
-            hid = self._request.unit(turn, results, self._plan.separator)
+            hid = self._request.unit(turn, results, self._plan.separator, self._upstream.send_back)
             if hid is not None:
                 await self._recall.keep(self._plan.client, self._plan.whose, self._upstream.name, *hid)
 

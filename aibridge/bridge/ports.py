@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
-from aibridge.nouns import Call, Offer, Result, Tool
+from aibridge.nouns import Call, Offer, Result, SendBack, Tool
 
 HeaderPairs = Sequence[tuple[bytes, bytes]]
 CallFinished = Callable[[Call, Result], None]
@@ -33,6 +33,7 @@ class Upstream(Protocol):
     """One upstream model server."""
 
     name: str
+    send_back: SendBack
 
     def ask(self, path: str, headers: HeaderPairs, body: bytes) -> AbstractAsyncContextManager[Answer]:
         """POST `body` to `path`; leaving the context lets go of the connection.

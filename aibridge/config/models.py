@@ -66,6 +66,9 @@ class Upstream(Model):
     connect_timeout: Duration = Field(10.0, description="until a connection is open")
     first_byte_timeout: Duration = Field(600.0, description="until the status of an answer is known")
     idle_timeout: Duration = Field(300.0, description="between two pieces of an answer")
+    send_back: Literal["all", "none"] | list[str] = Field(
+        "all", description="unknown fields of a turn that go back upstream: all, none, or their names"
+    )
 
 
 FORWARDABLE = r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$"

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, Self
 
 from aibridge.errors import BridgeError, UpstreamRefused
-from aibridge.nouns import Call, Result, Tool, Usage
+from aibridge.nouns import Call, Result, SendBack, Tool, Usage
 
 UsageShown = Literal["sum", "last"]
 
@@ -171,8 +171,11 @@ class Request(Protocol):
         """The request of round 1: `tools` after the client's own, usage asked for."""
         ...
 
-    def extended(self, turn: Turn, results: Sequence[Result]) -> Self:
-        """The request of the next round: the hidden turn and its results appended."""
+    def extended(self, turn: Turn, results: Sequence[Result], send_back: SendBack) -> Self:
+        """The request of the next round: the hidden turn and its results appended.
+
+        `send_back`: which of the turn's unknown fields the upstream takes.
+        """
         ...
 
     def without_tools(self, tools: Sequence[Tool]) -> Self:
@@ -190,7 +193,9 @@ class Request(Protocol):
         """
         ...
 
-    def unit(self, last: Turn, results: Sequence[Result], separator: str) -> tuple[Unit, Visible] | None:
+    def unit(
+        self, last: Turn, results: Sequence[Result], separator: str, send_back: SendBack
+    ) -> tuple[Unit, Visible] | None:
         """What this exchange hid, and its answer as the client sees it; None where it hid nothing."""
         ...
 

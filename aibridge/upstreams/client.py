@@ -9,6 +9,7 @@ import httpx2
 
 from aibridge import config
 from aibridge.errors import BridgeError, Kind, UpstreamRefused
+from aibridge.nouns import SendBack
 from aibridge.upstreams.headers import Pairs, to_upstream
 
 LONGEST_ERROR = 8 << 20
@@ -53,6 +54,8 @@ class Upstream:
 
     def __init__(self, name: str, settings: config.Upstream, transport: httpx2.AsyncBaseTransport) -> None:
         self.name, self.models = name, tuple(settings.models)
+        wanted = settings.send_back
+        self.send_back: SendBack = wanted if isinstance(wanted, str) else tuple(wanted)
         self._settings, self._transport = settings, transport
         self._base = settings.base_url
         self._host = urlsplit(settings.base_url).netloc.rpartition("@")[2].encode()

@@ -99,13 +99,16 @@ async def replay(folder: Path, chop: Chop) -> list[Seen]:
     """Play the conversation; what came of each of its exchanges."""
     found: list[Seen] = []
     recall = Recall(Memory())
+    upstream = configuration.Upstream(base_url="http://upstream/v1", **_yaml(folder / "upstream.yaml"))
     async with _toolbox(_yaml(folder / "tools.yaml")) as toolbox:
         for exchange in exchanges(folder):
-            found.append(await _exchange(exchange, chop, toolbox, recall))
+            found.append(await _exchange(exchange, chop, upstream, toolbox, recall))
     return found
 
 
-async def _exchange(folder: Path, chop: Chop, toolbox: tools.Toolbox, recall: Recall) -> Seen:
+async def _exchange(
+    folder: Path, chop: Chop, upstream: configuration.Upstream, toolbox: tools.Toolbox, recall: Recall
+) -> Seen:
     seen = Seen()
     limits = Limits(**_yaml(folder / "limits.yaml"))
 
@@ -113,8 +116,7 @@ async def _exchange(folder: Path, chop: Chop, toolbox: tools.Toolbox, recall: Re
         told = {key: value for key, value in asdict(fact).items() if not _differs(key) and value != ()}
         seen.facts.append({"fact": type(fact).__name__, **told})
 
-    entry = configuration.Upstream(base_url="http://upstream/v1", api_key=None)
-    router = upstreams.from_config({"upstream": entry}, ScriptedTransport(folder, chop, seen))
+    router = upstreams.from_config({"upstream": upstream}, ScriptedTransport(folder, chop, seen))
     bridge = Bridge(router, toolbox, hear, recall=recall, limits=limits)
     route = BridgeRoute(
         DIALECTS[0], bridge=lambda: bridge, secret=lambda: b"secret", max_body=32 << 20, heartbeat=60

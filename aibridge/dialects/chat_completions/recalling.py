@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from aibridge.dialects.base import Unit, Visible
+from aibridge.dialects.chat_completions.history import limited
 from aibridge.dialects.chat_completions.reading import calls_in, content_text
 from aibridge.wire.json_text import dumps, item_spans, loads, replace_items
 
 SYSTEM = ("system", "developer")
-STANDARD = frozenset({"role", "content", "tool_calls", "tool_call_id", "name"})
 
 
 def visible_messages(messages: Sequence[Any]) -> list[tuple[int, Visible]]:
@@ -141,8 +141,4 @@ def _own_parts(content: list[Any], unit: Unit) -> list[Any]:
 
 def _standard(text: str) -> str:
     """A message with the fields of the standard alone."""
-    message = {key: value for key, value in loads(text).items() if key in STANDARD}
-    for call in message.get("tool_calls") or []:
-        for key in [key for key in call if key not in ("id", "type", "function")]:
-            del call[key]
-    return dumps(message)
+    return dumps(limited(loads(text), "none"))

@@ -11,13 +11,14 @@ from functools import lru_cache
 from typing import Any, Self
 
 from aibridge.dialects.base import Asked, Turn, Unit, UsageShown, View, Visible
+from aibridge.dialects.chat_completions.history import said
 from aibridge.dialects.chat_completions.json_view import JsonView
 from aibridge.dialects.chat_completions.recalling import put_back, visible_messages
 from aibridge.dialects.chat_completions.relaying import StreamView
 from aibridge.dialects.naming import Names
 from aibridge.errors import BridgeError, Kind
-from aibridge.nouns import Result, Tool
-from aibridge.wire.json_text import ObjectText, dumps, extend_array, loads
+from aibridge.nouns import Result, SendBack, Tool
+from aibridge.wire.json_text import ObjectText, dumps, extend_array
 
 
 class ChatRequest:
@@ -90,10 +91,9 @@ class ChatRequest:
         request._injected = frozenset(tool.name for tool in tools)
         return request
 
-    def extended(self, turn: Turn, results: Sequence[Result]) -> Self:
+    def extended(self, turn: Turn, results: Sequence[Result], send_back: SendBack) -> Self:
         """The request of the next round: the hidden turn and its results appended."""
-        said = dumps(_with_valid_arguments(turn.message()))
-        messages = [said, *(text for _, text in _result_texts(results))]
+        messages = [said(turn.message(), send_back), *(text for _, text in _result_texts(results))]
         changes = {"messages": extend_array(self._messages, messages)}
         if self._forces_hidden():
             changes["tool_choice"] = '"auto"'
@@ -118,7 +118,9 @@ class ChatRequest:
         messages, turns = put_back(self._messages, self._value["messages"], units, standard)
         return (self._changed(messages=messages) if turns else self), turns
 
-    def unit(self, last: Turn, results: Sequence[Result], separator: str) -> tuple[Unit, Visible] | None:
+    def unit(
+        self, last: Turn, results: Sequence[Result], separator: str, send_back: SendBack
+    ) -> tuple[Unit, Visible] | None:
         """What this exchange hid, and its answer as the client sees it; None where it hid nothing."""
         mixed = bool(last.injected_calls)
         if not (mixed or self._hidden.messages):
@@ -131,7 +133,7 @@ class ChatRequest:
             texts=texts,
             separator=separator,
             tools=tuple(sorted(called & self._injected)),
-            last=dumps(_with_valid_arguments(last.message())) if mixed else None,
+            last=said(last.message(), send_back) if mixed else None,
             results=tuple(_result_texts(results)) if mixed else (),
         )
         text = separator.join(filter(None, (*texts, last.text())))
@@ -195,22 +197,6 @@ def _tool_name(tool: Any) -> str | None:
         if isinstance(tool, dict) and isinstance(tool.get(form), dict):
             return _text(tool[form].get("name"))
     return None
-
-
-def _with_valid_arguments(message: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Arguments that are no JSON object go back as `{}`: some servers parse the history."""
-    return {**message, "tool_calls": [_with_valid_call(call) for call in message["tool_calls"]]}
-
-
-def _with_valid_call(call: Mapping[str, Any]) -> Mapping[str, Any]:
-    function = call.get("function")
-    if not isinstance(function, dict):
-        return call
-    try:
-        valid = isinstance(loads(function.get("arguments") or ""), dict)
-    except ValueError:
-        valid = False
-    return call if valid else {**call, "function": {**function, "arguments": "{}"}}
 
 
 def _wants_usage(value: Mapping[str, Any]) -> bool:
