@@ -15,6 +15,8 @@ class Begin:
     status: int
     headers: HeaderPairs
     sent: bool = False
+    verbatim: bool = False
+    """The body travels as the upstream encoded and framed it, so headers that say how go on too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +25,10 @@ class Relay:
 
     data: bytes
     last: bool = False
+
+
+class Cut(Exception):
+    """The answer broke off where no event of ours can say so: the client's connection is cut too."""
 
 
 Event = Begin | Relay

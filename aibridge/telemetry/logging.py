@@ -56,7 +56,10 @@ def configure(settings: Log, secrets: Collection[str] = ()) -> None:
     ]
     # What depends on the form is left to the handler: loggers keep the processors of their first use.
     if console:
-        last: list[Processor] = [Masked(structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()), secrets)]
+        # Plain: a traceback with local variables would show prompts and credentials.
+        plain = structlog.dev.plain_traceback
+        pretty = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)
+        last: list[Processor] = [Masked(pretty, secrets)]
     else:
         last = [structlog.processors.format_exc_info, Masked(structlog.processors.JSONRenderer(), secrets)]
     structlog.configure(

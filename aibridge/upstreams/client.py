@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import aclosing, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
+from fnmatch import fnmatchcase
 from urllib.parse import urlsplit
 
 import httpx2
@@ -12,6 +13,8 @@ from aibridge.errors import BridgeError, Kind, UpstreamRefused
 from aibridge.nouns import SendBack
 from aibridge.upstreams.headers import Pairs, to_upstream
 
+Headers = Sequence[tuple[bytes, bytes]]
+Body = bytes | AsyncIterator[bytes]
 LONGEST_ERROR = 8 << 20
 """Bytes of an error body that are handed on."""
 
@@ -19,12 +22,12 @@ LONGEST_ERROR = 8 << 20
 class Answer:
     """An upstream's answer whose first status is known."""
 
-    def __init__(self, upstream: str, response: httpx2.Response) -> None:
+    def __init__(self, upstream: str, response: httpx2.Response, *, decoded: bool = True) -> None:
         self.status = response.status_code
         self.headers: Sequence[tuple[bytes, bytes]] = response.headers.raw
         self._upstream = upstream
         # Asked for identity; an upstream that encodes all the same is decoded by httpx2.
-        encoded = response.headers.get("content-encoding", "identity") != "identity"
+        encoded = decoded and response.headers.get("content-encoding", "identity") != "identity"
         self.media_type: str = response.headers.get("content-type", "").partition(";")[0].strip().lower()
         assert isinstance(response.stream, httpx2.AsyncByteStream)
         self._pieces = response.aiter_bytes() if encoded else aiter(response.stream)
@@ -49,6 +52,16 @@ class Answer:
         return body[:limit]
 
 
+class _Upload(httpx2.AsyncByteStream):
+    """A request's body that is sent on as it comes."""
+
+    def __init__(self, pieces: AsyncIterator[bytes]) -> None:
+        self._pieces = pieces
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self._pieces
+
+
 class Upstream:
     """A model server with its own address, credential, patterns and clocks."""
 
@@ -64,6 +77,15 @@ class Upstream:
         self._answered = False
         self._error: str | None = None
 
+    def serves(self, model: str) -> bool:
+        """True where one of its patterns matches."""
+        return any(fnmatchcase(model, pattern) for pattern in self.models)
+
+    @property
+    def has_key(self) -> bool:
+        """True where a key of our own is sent, and not the caller's."""
+        return self._settings.api_key is not None
+
     def health(self) -> dict[str, str | None]:
         """How its last request went, for `/readyz`."""
         if self._error is not None:
@@ -71,18 +93,61 @@ class Upstream:
         return {"state": "ok" if self._answered else "unknown", "error": None}
 
     @asynccontextmanager
-    async def ask(
-        self, path: str, headers: Sequence[tuple[bytes, bytes]], body: bytes
-    ) -> AsyncIterator[Answer]:
-        """POST `body` to `path` below `base_url`; leaving the context lets go of the connection.
+    async def ask(self, target: str, headers: Headers, body: bytes) -> AsyncIterator[Answer]:
+        """POST `body` to `target` below `base_url`; leaving the context lets go of the connection.
 
         Raises UpstreamRefused on a status of 400 and above, BridgeError when there is no answer.
         """
+        async with self._opened("POST", target, headers, body, verbatim=False) as answer:
+            if answer.status >= 400:
+                refused = await answer.read_all(LONGEST_ERROR)
+                raise UpstreamRefused(self.name, answer.status, answer.headers, refused)
+            if answer.status >= 300:
+                reason = f"answered {answer.status}; check its base_url"
+                raise BridgeError(Kind.UPSTREAM_INVALID, f"upstream '{self.name}' {reason}")
+            yield answer
+
+    def open(
+        self, method: str, target: str, headers: Headers, body: Body
+    ) -> AbstractAsyncContextManager[Answer]:
+        """Send a request whose answer has any status; both bodies travel as they are.
+
+        Raises BridgeError when there is no answer.
+        """
+        return self._opened(method, target, headers, body, verbatim=True)
+
+    async def list_models(self, headers: Headers) -> tuple[int, bytes]:
+        """Status and body of `GET /models`, asked with our key or that in `headers`. Raises BridgeError."""
+        async with self._opened("GET", "/models", headers, b"", verbatim=False) as answer:
+            return answer.status, await answer.read_all(LONGEST_ERROR)
+
+    async def probe(self) -> tuple[bool, str]:
+        """Whether the upstream answers and takes our key, and that in a few words; asks `GET /models`."""
+        try:
+            status, _ = await self.list_models([])
+        except BridgeError as error:
+            return False, error.message
+        if status in (401, 403) and self._settings.api_key is not None:
+            return False, f"upstream '{self.name}' answered {status}: it refuses our api_key"
+        if status >= 500:
+            return False, f"upstream '{self.name}' answered {status}"
+        return True, f"answers ({status} on /models)"
+
+    @asynccontextmanager
+    async def _opened(
+        self,
+        method: str,
+        target: str,
+        headers: Headers,
+        body: bytes | AsyncIterator[bytes],
+        *,
+        verbatim: bool,
+    ) -> AsyncIterator[Answer]:
         request = httpx2.Request(
-            "POST",
-            self._base + path,
-            headers=self._headers(headers, len(body)),
-            stream=httpx2.ByteStream(body),
+            method,
+            self._base + target,
+            headers=[(b"host", self._host), *_framing(method, headers, body), *self._own(headers, verbatim)],
+            stream=httpx2.ByteStream(body) if isinstance(body, bytes) else _Upload(body),
             extensions=self._extensions,
         )
         try:
@@ -93,37 +158,10 @@ class Upstream:
         self._answered, self._error = True, None
         assert isinstance(response.stream, httpx2.AsyncByteStream)
         async with aclosing(response.stream):
-            answer = Answer(self.name, response)
-            if answer.status >= 400:
-                refused = await answer.read_all(LONGEST_ERROR)
-                raise UpstreamRefused(self.name, answer.status, answer.headers, refused)
-            if answer.status >= 300:
-                reason = f"answered {answer.status}; check its base_url"
-                raise BridgeError(Kind.UPSTREAM_INVALID, f"upstream '{self.name}' {reason}")
-            yield answer
+            yield Answer(self.name, response, decoded=not verbatim)
 
-    async def probe(self) -> tuple[bool, str]:
-        """Whether the upstream answers and takes our key, and that in a few words; asks `GET /models`."""
-        request = httpx2.Request(
-            "GET",
-            self._base + "/models",
-            headers=[(b"host", self._host), *to_upstream([], self._added, own_key=True)],
-            extensions=self._extensions,
-        )
-        try:
-            response = await self._send(request)
-        except BridgeError as error:
-            return False, error.message
-        await response.stream.aclose()  # type: ignore[union-attr]
-        if response.status_code in (401, 403) and self._settings.api_key is not None:
-            return False, f"upstream '{self.name}' answered {response.status_code}: it refuses our api_key"
-        if response.status_code >= 500:
-            return False, f"upstream '{self.name}' answered {response.status_code}"
-        return True, f"answers ({response.status_code} on /models)"
-
-    def _headers(self, client: Sequence[tuple[bytes, bytes]], length: int) -> Pairs:
-        pairs = to_upstream(client, self._added, own_key=self._settings.api_key is not None)
-        return [(b"host", self._host), (b"content-length", str(length).encode()), *pairs]
+    def _own(self, client: Headers, verbatim: bool) -> Pairs:
+        return to_upstream(client, self._added, own_key=self.has_key, verbatim=verbatim)
 
     async def _send(self, request: httpx2.Request) -> httpx2.Response:
         try:
@@ -137,6 +175,15 @@ class Upstream:
             what = "cannot be reached" if isinstance(error, httpx2.ConnectError) else "closed the connection"
             where = f"check upstreams.{self.name}.base_url and that the server runs"
             raise BridgeError(Kind.UPSTREAM_UNREACHABLE, f"upstream '{self.name}' {what}; {where}") from error
+
+
+def _framing(method: str, client: Headers, body: Body) -> Pairs:
+    """The header that says how long the body is."""
+    if isinstance(body, bytes):
+        needed = body or method in ("POST", "PUT", "PATCH")
+        return [(b"content-length", str(len(body)).encode())] if needed else []
+    told = [(name, value) for name, value in client if name.lower() == b"content-length"]
+    return told or [(b"transfer-encoding", b"chunked")]
 
 
 def _timeouts(settings: config.Upstream) -> Mapping[str, float]:

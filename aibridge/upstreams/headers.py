@@ -17,7 +17,9 @@ HOP_BY_HOP = frozenset(
         b"upgrade",
     }
 )
-OURS = frozenset({b"host", b"content-length", b"content-encoding", b"accept-encoding", b"cookie", b"expect"})
+OURS = frozenset({b"host", b"content-length", b"cookie", b"expect"})
+ENCODING = frozenset({b"content-encoding", b"accept-encoding"})
+"""Ours for bridged requests, whose bodies are read; they go on where both bodies travel untouched."""
 CREDENTIALS = frozenset({b"authorization", b"x-api-key", b"api-key", b"x-goog-api-key"})
 OUR_PREFIX = b"x-aibridge-"
 OUR_KEYS = b"sk-aib-"
@@ -25,11 +27,20 @@ OUR_KEYS = b"sk-aib-"
 
 
 def to_upstream(
-    client: Iterable[tuple[bytes, bytes]], added: Sequence[tuple[bytes, bytes]], *, own_key: bool
+    client: Iterable[tuple[bytes, bytes]],
+    added: Sequence[tuple[bytes, bytes]],
+    *,
+    own_key: bool,
+    verbatim: bool = False,
 ) -> Pairs:
-    """The headers of an upstream request: the client's, less what is not for the upstream, and `added`."""
+    """The headers of an upstream request: the client's, less what is not for the upstream, and `added`.
+
+    `verbatim`: the bodies travel as they are encoded; else the answer is asked for without encoding.
+    """
     pairs = [(name.lower(), value) for name, value in client]
     dropped = HOP_BY_HOP | OURS | named_in_connection(pairs) | {name.lower() for name, _ in added}
+    if not verbatim:
+        dropped |= ENCODING
     if own_key:
         dropped |= CREDENTIALS
     kept = [
@@ -37,7 +48,7 @@ def to_upstream(
         for name, value in pairs
         if name not in dropped and not name.startswith(OUR_PREFIX) and OUR_KEYS not in value
     ]
-    return [*kept, (b"accept-encoding", b"identity"), *added]
+    return [*kept, *([] if verbatim else [(b"accept-encoding", b"identity")]), *added]
 
 
 def named_in_connection(pairs: Iterable[tuple[bytes, bytes]]) -> frozenset[bytes]:

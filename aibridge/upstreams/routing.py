@@ -2,14 +2,13 @@
 
 import difflib
 from collections.abc import Mapping, Sequence
-from fnmatch import fnmatchcase
 
 import httpx2
 
 from aibridge import config
 from aibridge.errors import BridgeError, Kind
 from aibridge.upstreams.client import Upstream
-from aibridge.upstreams.transport import AiohttpTransport
+from aibridge.upstreams.transport import Http1Transport
 
 
 class Router:
@@ -21,12 +20,22 @@ class Router:
     def route(self, model: str) -> Upstream:
         """The upstream that serves `model`. Raises BridgeError (`model_not_found`)."""
         for upstream in self.upstreams:
-            if any(fnmatchcase(model, pattern) for pattern in upstream.models):
+            if upstream.serves(model):
                 return upstream
         patterns = [pattern for upstream in self.upstreams for pattern in upstream.models]
         near = difflib.get_close_matches(model, patterns, n=3) or patterns
         sentence = f"no upstream serves the model '{model}'; configured are {', '.join(near)}"
         raise BridgeError(Kind.MODEL_NOT_FOUND, sentence, "model")
+
+    def serves(self, upstream: Upstream, model: str) -> bool:
+        """True where requests for `model` reach `upstream`."""
+        return next((each for each in self.upstreams if each.serves(model)), None) is upstream
+
+    def opener(self, name: str | None, model: str | None) -> Upstream:
+        """The upstream `name`, else the one that serves `model`, else the first. Raises BridgeError."""
+        if name is not None:
+            return next(upstream for upstream in self.upstreams if upstream.name == name)
+        return self.route(model) if model else self.upstreams[0]
 
     def states(self) -> dict[str, dict[str, str | None]]:
         """Of each upstream `state`: `unknown` before its first answer, `ok`, or `failing` with `error`."""
@@ -41,5 +50,5 @@ def from_config(
     upstreams: Mapping[str, config.Upstream], transport: httpx2.AsyncBaseTransport | None = None
 ) -> Router:
     """The router for `upstreams`; `transport` carries their requests, ours by default."""
-    transport = transport or AiohttpTransport()
+    transport = transport or Http1Transport()
     return Router([Upstream(name, entry, transport) for name, entry in upstreams.items()], transport)

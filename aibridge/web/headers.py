@@ -23,17 +23,26 @@ NOT_FOR_CLIENTS = frozenset(
     }
 )
 """Of one connection, of the body as it travelled, or of the upstream's own site."""
+OF_THE_BODY = frozenset({b"content-encoding", b"content-length"})
 
 
 def to_client(
-    upstream: Iterable[tuple[bytes, bytes]], added: Iterable[tuple[bytes, bytes]], exchange_id: bytes
+    upstream: Iterable[tuple[bytes, bytes]],
+    added: Iterable[tuple[bytes, bytes]],
+    exchange_id: bytes,
+    *,
+    verbatim: bool = False,
 ) -> Pairs:
-    """The response headers: the upstream's, less what is not for the client, and `added`."""
+    """The response headers: the upstream's, less what is not for the client, and `added`.
+
+    `verbatim`: the body goes on as it travels, and so do the headers that say how it is encoded.
+    """
     pairs = [(name.lower(), value) for name, value in upstream]
     listed = {
         token.strip().lower() for name, value in pairs if name == b"connection" for token in value.split(b",")
     }
-    kept = [pair for pair in pairs if pair[0] not in NOT_FOR_CLIENTS and pair[0] not in listed]
+    dropped = NOT_FOR_CLIENTS - OF_THE_BODY if verbatim else NOT_FOR_CLIENTS
+    kept = [pair for pair in pairs if pair[0] not in dropped and pair[0] not in listed]
     if not any(name == b"x-request-id" for name, _ in kept):
         kept.append((b"x-request-id", exchange_id))  # the OpenAI SDKs show it in every error
     return [*kept, (b"x-aibridge-exchange-id", exchange_id), *added]

@@ -12,7 +12,7 @@ import structlog
 from starlette.types import Receive, Send
 
 from aibridge import tasks
-from aibridge.bridge.events import Begin, Event
+from aibridge.bridge.events import Begin, Cut, Event
 from aibridge.dialects import OPENAI
 from aibridge.dialects.base import Dialect
 from aibridge.errors import BridgeError, Kind
@@ -58,6 +58,8 @@ class Reply:
             if not left.is_set():
                 await self._fail(BridgeError(Kind.OVERLOADED, "aibridge was stopped; ask again"))
             work.uncancel()  # the response is at its end: nothing is left to cancel, or to log as a failure
+        except Cut:
+            log.debug("the answer broke off, and the client's connection with it")
         except Exception:
             log.exception("the exchange failed by a bug of aibridge")
             await self._fail(BridgeError(Kind.INTERNAL, "aibridge failed; its log says why"))
@@ -79,7 +81,7 @@ class Reply:
             await self._beat
         if isinstance(event, Begin):
             self._begin = event
-            self._streamed = _is_stream(event)
+            self._streamed = _is_stream(event) and not event.verbatim
             self._written = self._loop.time()
             if self._streamed and self._timer is None:
                 self._timer = self._loop.call_later(self._heartbeat, self._tick)
@@ -98,7 +100,9 @@ class Reply:
         await self._send({"type": "http.response.body", "body": data, "more_body": not last})
 
     def _head(self, begin: Begin, length: int | None) -> Pairs:
-        headers = to_client(begin.headers, self._added, self._exchange_id)
+        headers = to_client(begin.headers, self._added, self._exchange_id, verbatim=begin.verbatim)
+        if begin.verbatim:
+            return headers
         if length is not None:
             headers.append((b"content-length", str(length).encode()))
         if self._streamed:

@@ -31,20 +31,12 @@ def test_every_answer_names_its_exchange_and_its_upstream(bridge: Bridged) -> No
     assert got.header("x-aibridge-exchange-id") == bridge.ended()["id"]
 
 
-@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH"])
-@pytest.mark.parametrize("path", ["/v1/chat/completions", "/chat/completions"])
-def test_a_wrong_method_is_refused(bridge: Bridged, method: str, path: str) -> None:
-    got = send(bridge.port, b"{}", method=method, path=path)
-    assert (got.status, got.error["code"]) == (405, "method_not_allowed")
-    assert method in got.error["message"] and path in got.error["message"]
-
-
-def test_a_wrong_method_is_refused_on_other_routes_too(bridge: Bridged) -> None:
+def test_a_wrong_method_is_refused(bridge: Bridged) -> None:
     got = send(bridge.port, method="POST", path="/healthz")
     assert (got.status, got.error["code"]) == (405, "method_not_allowed")
 
 
-@pytest.mark.parametrize("path", ["/nowhere", "/", "/v1/chat/completions/", "/v2/chat/completions"])
+@pytest.mark.parametrize("path", ["/nowhere", "/", "/v2/chat/completions"])
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_an_unknown_route_is_not_found(bridge: Bridged, path: str, method: str) -> None:
     got = send(bridge.port, b"{}", method=method, path=path)

@@ -45,8 +45,8 @@ def shown_usage(rounds: Sequence[Mapping[str, Any]], shown: UsageShown) -> dict[
     for usage in rounds:
         total = _sum(total, usage)
     if shown == "last":
-        last = rounds[-1]
-        total.update({key: last[key] for key in ("prompt_tokens", "prompt_tokens_details") if key in last})
+        output = {key: value for key, value in total.items() if key.startswith("completion_tokens")}
+        total = {**rounds[-1], **output}
         if "total_tokens" in total:
             counts = (_count(total.get(key)) for key in ("prompt_tokens", "completion_tokens"))
             total["total_tokens"] = sum(counts)

@@ -1,0 +1,69 @@
+"""An exchange that is passed through untouched, both ways, and recorded as such."""
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from dataclasses import dataclass
+
+from aibridge.bridge.events import Begin, Cut, Event, Relay
+from aibridge.bridge.ports import HeaderPairs, Opener
+from aibridge.bridge.story import Story
+from aibridge.dialects.base import Asked, Dialect, Turn
+from aibridge.dialects.reported import Reported
+from aibridge.errors import BridgeError, UpstreamRefused
+
+CLIENT_LEFT = 499
+API = "passthrough"
+"""As the records name it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Passing:
+    """One request on its way to `upstream`, with the answer on its way back."""
+
+    dialect: Dialect
+    """Whose error shape answers where the upstream does not."""
+    upstream: Opener
+    method: str
+    target: str
+    """Path and query below the upstream's base URL."""
+    headers: HeaderPairs
+    body: bytes | AsyncIterator[bytes]
+    model: str | None
+    story: Story
+
+    async def run(self) -> AsyncGenerator[Event]:
+        """The upstream's answer, whatever its status, piece by piece."""
+        story = self.story
+        story.begins(Asked(self.model or "", streamed=False), self.upstream.name, ())
+        story.rounds = story.attempts = 1
+        began = False
+        try:
+            async with self.upstream.open(self.method, self.target, self.headers, self.body) as answer:
+                reported = Reported(answer.media_type)
+                began = True
+                yield Begin(answer.status, answer.headers, verbatim=True)
+                story.watch.to("upstream")
+                while piece := await answer.read():
+                    story.gives_bytes(text=False)
+                    reported.take(piece)
+                    story.watch.to("client")
+                    yield Relay(piece)
+                    story.watch.to("upstream")
+            self._ends(answer.status, reported)
+            yield Relay(b"", last=True)
+        except BridgeError as error:
+            story.fails(error, error.kind.status)
+            if began:
+                raise Cut from error  # bytes of the upstream's own have left: nothing of ours can follow
+            yield Begin(error.kind.status, [(b"content-type", b"application/json")])
+            yield Relay(self.dialect.error_body(error), last=True)
+        finally:
+            story.ends("cancelled", CLIENT_LEFT)
+
+    def _ends(self, status: int, reported: Reported) -> None:
+        usage, response_id, model = reported.usage()
+        if usage.source != "missing":
+            self.story.round_ends(Turn(usage=usage, response_id=response_id, model=model))
+        if status < 400:
+            self.story.ends("completed", status)
+        else:
+            self.story.fails(UpstreamRefused(self.upstream.name, status, (), b""), status)

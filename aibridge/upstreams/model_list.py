@@ -1,0 +1,71 @@
+"""The models of all upstreams as one list, remembered for a minute; an upstream that is down is left out."""
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from aibridge.errors import BridgeError
+from aibridge.upstreams.client import Upstream
+from aibridge.upstreams.routing import Router
+from aibridge.wire.json_text import loads
+
+REMEMBERED = 60.0
+"""Seconds."""
+MOST = 1000
+"""Lists that are remembered: callers with credentials of their own have one each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """The merged list, and the upstreams that did not answer."""
+
+    models: list[Mapping[str, Any]]
+    unavailable: list[str]
+
+
+@dataclass(slots=True)
+class ModelList:
+    """Asks the upstreams for their models."""
+
+    router: Router
+    _remembered: dict[tuple[str, str], tuple[float, list[Mapping[str, Any]]]] = field(default_factory=dict)
+
+    async def merged(self, headers: Sequence[tuple[bytes, bytes]], caller: str) -> Listed:
+        """The models that `caller` may ask for: each id once, from the upstream that serves it."""
+        upstreams = self.router.upstreams
+        lists = await asyncio.gather(*(self._of(upstream, headers, caller) for upstream in upstreams))
+        models: dict[str, Mapping[str, Any]] = {}
+        for upstream, found in zip(upstreams, lists, strict=True):
+            for model in found or ():
+                if self.router.serves(upstream, model["id"]):
+                    models.setdefault(model["id"], model)
+        unavailable = [each.name for each, found in zip(upstreams, lists, strict=True) if found is None]
+        return Listed(list(models.values()), unavailable)
+
+    async def _of(
+        self, upstream: Upstream, headers: Sequence[tuple[bytes, bytes]], caller: str
+    ) -> list[Mapping[str, Any]] | None:
+        """The upstream's own list; None where it gives none."""
+        key = (upstream.name, "" if upstream.has_key else caller)
+        known = self._remembered.get(key)
+        if known and time.monotonic() - known[0] < REMEMBERED:
+            return known[1]
+        try:
+            status, body = await upstream.list_models(headers)
+            found = _entries(loads(body)) if status == 200 else None
+        except (BridgeError, ValueError):
+            found = None
+        if found is not None:
+            if len(self._remembered) >= MOST:
+                self._remembered.clear()
+            self._remembered[key] = (time.monotonic(), found)
+        return found
+
+
+def _entries(answer: Any) -> list[Mapping[str, Any]] | None:
+    data = answer.get("data") if isinstance(answer, dict) else None
+    if not isinstance(data, list):
+        return None
+    return [entry for entry in data if isinstance(entry, dict) and isinstance(entry.get("id"), str)]

@@ -1,0 +1,45 @@
+"""`GET /v1/models`: the models of all upstreams, in OpenAI's form."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from aibridge.dialects import OPENAI
+from aibridge.errors import BridgeError
+from aibridge.web.callers import identify
+
+
+class Listed(Protocol):
+    """What the upstreams told."""
+
+    @property
+    def models(self) -> Sequence[Mapping[str, Any]]:
+        """The models' entries."""
+        ...
+
+    @property
+    def unavailable(self) -> Sequence[str]:
+        """Upstreams that gave no list."""
+        ...
+
+
+Merged = Callable[[Sequence[tuple[bytes, bytes]], str], Awaitable[Listed]]
+
+
+def models(
+    merged: Callable[[], Merged], secret: Callable[[], bytes]
+) -> Callable[[Request], Awaitable[Response]]:
+    """The endpoint; `x-aibridge-unavailable` names upstreams that gave no list."""
+
+    async def list_models(request: Request) -> Response:
+        try:
+            caller = identify(request.scope, secret())
+            listed = await merged()(request.scope["headers"], caller.id)
+        except BridgeError as error:
+            return Response(OPENAI.error_body(error), error.kind.status, media_type="application/json")
+        headers = {"x-aibridge-unavailable": ", ".join(listed.unavailable)} if listed.unavailable else {}
+        return JSONResponse({"object": "list", "data": list(listed.models)}, headers=headers)
+
+    return list_models

@@ -1,0 +1,165 @@
+"""Every route of an OpenAI-compatible API that aibridge does not serve itself, both ways untouched.
+
+The upstream is the one that the path names, else that of the JSON body's `model`, else the first. A body
+that is no JSON is sent on as it comes, however long; so is every answer.
+"""
+
+import asyncio
+import math
+from collections.abc import AsyncIterator, Callable, Container
+from dataclasses import dataclass
+from typing import Protocol
+
+from starlette.types import Receive, Send
+
+from aibridge.bridge.passing import API, Passing
+from aibridge.bridge.ports import Opener
+from aibridge.bridge.story import Story
+from aibridge.dialects import OPENAI
+from aibridge.errors import BridgeError
+from aibridge.nouns import Listener
+from aibridge.web.body import ClientLeft, read_body
+from aibridge.web.callers import identify
+from aibridge.web.headers import Scope, header
+from aibridge.web.reply import Reply, send_error
+from aibridge.wire.json_text import ObjectText
+
+ROUTES = frozenset(
+    {
+        "assistants",
+        "audio",
+        "batches",
+        "chat",
+        "completions",
+        "containers",
+        "conversations",
+        "embeddings",
+        "evals",
+        "files",
+        "fine_tuning",
+        "images",
+        "messages",
+        "moderations",
+        "organization",
+        "rerank",
+        "responses",
+        "threads",
+        "uploads",
+        "vector_stores",
+        "videos",
+    }
+)
+"""First words of OpenAI-compatible routes, which users also ask for without `/v1`."""
+OWN = frozenset({"/models", "/tools"})
+"""Routes below `/v1` that aibridge answers itself."""
+
+
+def passthrough_target(path: str, upstreams: Container[str]) -> tuple[str | None, str] | None:
+    """The upstream that `path` names, if it does, and the path below its base URL; None for our own."""
+    first, _, rest = path[1:].partition("/")
+    if first in upstreams and rest:
+        return first, "/" + rest.removeprefix("v1/")
+    below = path.removeprefix("/v1")
+    known = path.startswith("/v1/") or first in ROUTES
+    return (None, below) if known and below not in OWN else None
+
+
+class Openers(Protocol):
+    """All upstreams, for requests that are passed through."""
+
+    def opener(self, name: str | None, model: str | None) -> Opener:
+        """The upstream `name`, else the one that serves `model`, else the first. Raises BridgeError."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Passthrough:
+    """An ASGI application that hands requests on to an upstream."""
+
+    openers: Callable[[], Openers]
+    listener: Callable[[], Listener]
+    secret: Callable[[], bytes]
+    max_json: int
+    """Bytes of a JSON body in which `model` is looked for."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request; `scope["aibridge.upstream"]` and `["aibridge.path"]` say where it goes."""
+        body: bytes | Upload
+        try:
+            caller = identify(scope, self.secret())
+            body = await self._body(scope, receive)
+            model = _model_in(body) if isinstance(body, bytes) else None
+            opener = self.openers().opener(scope.get("aibridge.upstream"), model)
+        except ClientLeft:
+            return
+        except BridgeError as error:
+            await send_error(send, error)
+            return
+        story = Story(self.listener(), caller, API, scope["path"])
+        passing = Passing(
+            dialect=OPENAI,
+            upstream=opener,
+            method=scope["method"],
+            target=_target(scope),
+            headers=scope["headers"],
+            body=body if isinstance(body, bytes) else body.pieces(),
+            model=model,
+            story=story,
+        )
+        added = [(b"x-aibridge-upstream", opener.name.encode())]
+        reply = Reply(send, OPENAI, story.exchange_id, added, heartbeat=math.inf)
+        await reply.run(passing.run(), body.after if isinstance(body, Upload) else receive)
+
+    async def _body(self, scope: Scope, receive: Receive) -> "bytes | Upload":
+        """JSON whole, because `model` is looked for in it; anything else as it comes."""
+        if header(scope, b"content-length") in (None, "0") and not header(scope, b"transfer-encoding"):
+            return b""
+        media = (header(scope, b"content-type") or "").partition(";")[0].strip().lower()
+        plain = header(scope, b"content-encoding") in (None, "identity")
+        length = header(scope, b"content-length")
+        short = length is None or int(length) <= self.max_json
+        if media == "application/json" and plain and short:
+            return await read_body(scope, receive, self.max_json)
+        return Upload(receive)
+
+
+class Upload:
+    """A request's body as it arrives; who waits for the client's leaving waits until it is whole."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._whole = asyncio.Event()
+        self._left = False
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        """The pieces; when the client leaves no more come, and whoever waits in `after` hears of it."""
+        more = True
+        while more:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                self._left = True
+                self._whole.set()
+                await asyncio.Event().wait()  # until the exchange is cancelled
+            if piece := message.get("body", b""):
+                yield piece
+            more = message.get("more_body", False)
+        self._whole.set()
+
+    async def after(self) -> dict[str, str]:
+        """What comes after the body: the client's leaving."""
+        await self._whole.wait()
+        return {"type": "http.disconnect"} if self._left else dict(await self._receive())
+
+
+def _model_in(body: bytes) -> str | None:
+    try:
+        model = ObjectText.read(body).value.get("model")
+    except ValueError:
+        return None  # whatever it is, the upstream may know
+    return model if isinstance(model, str) and model else None
+
+
+def _target(scope: Scope) -> str:
+    query = scope.get("query_string", b"").decode("latin-1")
+    path: str = scope["aibridge.path"]
+    return f"{path}?{query}" if query else path
