@@ -4,6 +4,7 @@ The only round's body is the client's as it came. After hidden rounds it is the 
 round 1, the visible texts of all turns joined, the client's calls, and the usage of all rounds.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from aibridge.dialects.base import InvalidAnswer, Turn, UsageShown
@@ -28,7 +29,7 @@ class JsonView:
     def open_round(self, *, last: str | None = None) -> "JsonRound":
         """The next upstream answer; `last`: what to say where nothing was said at its end."""
         self._last = last
-        return JsonRound(self, len(self.bodies) + 1, last=last is not None)
+        return JsonRound(self, len(self.bodies) + 1, last)
 
     def close(self) -> bytes:
         """The client's body."""
@@ -50,7 +51,7 @@ class JsonView:
         clients = [draft.message() for draft in reader.calls.drafts if not draft.injected]
         if not isinstance(message.get("content"), list):
             apology = self._last if not clients else None
-            message["content"] = self._text() or apology or message.get("content")
+            message["content"] = self.text(self.bodies) or apology or message.get("content")
         if clients:
             message["tool_calls"] = clients
         reason = choice.get("finish_reason")
@@ -58,8 +59,9 @@ class JsonView:
             reason = "tool_calls" if clients else "stop"
         return {**choice, "message": message, "finish_reason": reason}
 
-    def _text(self) -> str:
-        bodies = self.bodies[-1:] if self._one_text else self.bodies
+    def text(self, bodies: Sequence[ObjectText]) -> str:
+        """What the client reads of these turns."""
+        bodies = bodies[-1:] if self._one_text else bodies
         messages = [(first_choice(body.value) or {}).get("message") or {} for body in bodies]
         return self._separator.join(filter(None, (content_text(each.get("content")) for each in messages)))
 
@@ -67,7 +69,7 @@ class JsonView:
 class JsonRound:
     """One upstream body."""
 
-    def __init__(self, view: JsonView, number: int, *, last: bool) -> None:
+    def __init__(self, view: JsonView, number: int, last: str | None) -> None:
         self._view, self._last = view, last
         self._reader = Reader(view.names, number, keep_message=True)
         self._chunks: list[bytes] = []
@@ -93,6 +95,8 @@ class JsonRound:
         elif not isinstance(body.value.get("choices"), list):
             raise InvalidAnswer("sent an answer without `choices`")
         self._read(body.value)
+        if self._last is not None:
+            self._answer_at_last(body, self._last)
         self._view.raw = raw
         self._view.bodies.append(body)
         self._view.readers.append(self._reader)
@@ -112,5 +116,10 @@ class JsonRound:
         for at, call in enumerate(calls_in(message)):
             self._reader.calls.take([{**call, "index": at}])  # each is whole, whatever ids they share
         self._reader.finish(choice.get("finish_reason"))
-        if self._last:
-            self._reader.drop_injected()
+
+    def _answer_at_last(self, body: ObjectText, apology: str) -> None:
+        """Nothing comes after this turn; where nothing was said at all, our sentence is its text."""
+        self._reader.drop_injected()
+        if not self._reader.has_clients and not self._view.text([*self._view.bodies, body]):
+            self._reader.delta({"content": apology}, 0)
+            self.text_seen = True

@@ -81,7 +81,9 @@ class Reader:
         self.calls.settle()
         if reason in CUT_SHORT:
             drafts = self.calls.drafts
-            self.calls.drafts = [d for d in drafts if not d.injected or d.arguments_whole]
+            # Only the last call can be cut off; without arguments it was cut off before them.
+            whole = [d.arguments_whole and (d is not drafts[-1] or bool(d.arguments)) for d in drafts]
+            self.calls.drafts = [d for d, ok in zip(drafts, whole, strict=True) if ok or not d.injected]
             self._dropped = len(self.calls.drafts) < len(drafts)
 
     def drop_injected(self) -> bool:

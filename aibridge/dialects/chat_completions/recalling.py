@@ -5,6 +5,7 @@ messages asked upstream begin with those that were asked the last time, byte for
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from aibridge.dialects.base import Unit, Visible
@@ -45,11 +46,11 @@ def put_back(
     turns = 0
     for at, unit in units.items():
         try:
+            unit = _standard_unit(unit) if at in standard else unit
             restored = _restored(messages, texts, at, unit)
         except CannotRestore:
             continue
-        hidden = [_standard(text) for text in unit.hidden] if at in standard else list(unit.hidden)
-        changes[at] = [*hidden, restored.message]
+        changes[at] = [*unit.hidden, restored.message]
         changes.update(restored.results)
         turns += unit.turns
     return (replace_items(array, changes) if changes else array), turns
@@ -137,6 +138,11 @@ def _own_parts(content: list[Any], unit: Unit) -> list[Any]:
         if isinstance(part, dict) and part.get("type") == "text":
             return [*content[:at], {**part, "text": _own_content(part.get("text"), unit)}, *content[at + 1 :]]
     raise CannotRestore
+
+
+def _standard_unit(unit: Unit) -> Unit:
+    hidden = tuple(_standard(text) for text in unit.hidden)
+    return replace(unit, hidden=hidden, last=_standard(unit.last) if unit.last else None)
 
 
 def _standard(text: str) -> str:

@@ -174,6 +174,7 @@ class StreamRound:
         if self._last is None or self.text_seen or self._face.text_shown or self._reader.has_clients:
             return b""
         self.text_seen = True
+        self._reader.delta({"content": self._last}, 0)  # the client sends it back as the turn's text
         return self._face.chunk({"content": self._last})
 
     def _show_changed(
