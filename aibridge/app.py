@@ -125,7 +125,9 @@ class App:
         except records.RecordsError as error:
             self.failure = str(error)
             raise
-        toolbox = tools.from_config(self.config.mcp_servers, self.config.bridge, self._in_process)
+        toolbox = tools.from_config(
+            self.config.mcp_servers, self.config.bridge, self._in_process, recorder.tool_shelf()
+        )
         router = upstreams.from_config(self.config.upstreams, self._transport)
         settings = self.config.bridge
         bridge = Bridge(

@@ -15,7 +15,7 @@ main = typer.Typer(
 main.command(name="demo")(demo.demo)
 main.command(name="serve")(serve.serve)
 main.command(name="check")(check.check)
-main.command(name="tools")(tools.tools)
+main.add_typer(tools.app, name="tools")
 main.command(name="config")(config.config)
 main.add_typer(usage.app, name="usage")
 

@@ -8,13 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from aibridge.cli.options import ConfigOption, load_config, printable
+from aibridge.cli.toolboxes import WELL, opened_box, settled
 
 if TYPE_CHECKING:
     from aibridge.config import Config
-    from aibridge.nouns import Tool
-
-PATIENCE = 15.0
-"""Seconds for an MCP server to connect; `uvx` and `npx` may have to fetch it first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +35,7 @@ def check(
     logging.configure(settings.telemetry.log.model_copy(update={"level": "error"}), settings.secrets())
     findings, offered = asyncio.run(_look(settings))
     if form == "json":
-        told = {"checks": [asdict(each) for each in findings], "tools": [tool.name for tool in offered]}
+        told = {"checks": [asdict(each) for each in findings], "tools": offered}
         typer.echo(json.dumps(told, indent=2))
     else:
         _print(findings, offered)
@@ -46,40 +43,36 @@ def check(
         raise typer.Exit(1)
 
 
-async def _look(settings: "Config") -> tuple[list[Finding], "tuple[Tool, ...]"]:
-    from aibridge import tools, upstreams
+async def _look(settings: "Config") -> tuple[list[Finding], list[str]]:
+    from aibridge import upstreams
 
     router = upstreams.from_config(settings.upstreams)
-    toolbox = tools.from_config(settings.mcp_servers, settings.bridge)
-    toolbox.start()
     try:
-        probes = await asyncio.gather(*(upstream.probe() for upstream in router.upstreams))
-        states = await settled(toolbox)
-        offered = (await toolbox.offer(None)).tools
+        async with opened_box(settings) as box:
+            probes = await asyncio.gather(*(upstream.probe() for upstream in router.upstreams))
+            states = await settled(box)
+            offered = sorted(each.name for each in box.explain() if each.name)
     finally:
-        await toolbox.aclose()
         await router.aclose()
     names = [upstream.name for upstream in router.upstreams]
     findings = [Finding("upstream", name, *probe) for name, probe in zip(names, probes, strict=True)]
-    for name, state in states.items():
-        works = state["state"] == "connected"
-        says = f"connected, {state['tools']} tools" if works else state["error"] or "did not connect in time"
-        findings.append(Finding("mcp server", name, works, says))
+    findings += [
+        Finding("mcp server", name, state["state"] in WELL, _says(state)) for name, state in states.items()
+    ]
     return findings, offered
 
 
-async def settled(toolbox: Any) -> dict[str, dict[str, Any]]:
-    """The servers' states once each is connected or failed, or patience ends."""
-    end = asyncio.get_running_loop().time() + PATIENCE
-    while True:
-        states: dict[str, dict[str, Any]] = toolbox.states()
-        open_ = [each for each in states.values() if each["state"] == "connecting"]
-        if not open_ or asyncio.get_running_loop().time() > end:
-            return states
-        await asyncio.sleep(0.05)
+def _says(state: dict[str, Any]) -> str:
+    if state["state"] == "idle":
+        return "connected when a caller brings its headers"
+    if state["state"] != "connected":
+        return state["error"] or "did not connect in time"
+    changed = len(state["changed_tools"])
+    told = f", {changed} changed since first seen: see `aibridge tools`" if changed else ""
+    return f"connected, {state['tools']} tools{told}"
 
 
-def _print(findings: list[Finding], offered: "tuple[Tool, ...]") -> None:
+def _print(findings: list[Finding], offered: list[str]) -> None:
     from rich.console import Console
     from rich.table import Table
 
@@ -92,4 +85,4 @@ def _print(findings: list[Finding], offered: "tuple[Tool, ...]") -> None:
     if offered:
         console.print("\ntools, as models see them:")
         for tool in offered:
-            console.print(f"  {tool.name}", style="cyan", highlight=False)
+            console.print(f"  {tool}", style="cyan", highlight=False)

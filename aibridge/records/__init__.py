@@ -3,11 +3,16 @@
 This room knows facts and tables; who tells the facts and who asks for the figures is left to others.
 """
 
+from typing import TYPE_CHECKING
+
 from aibridge.config import Records
 from aibridge.records.failures import DatabaseFailing, RecordsError
 from aibridge.records.recorder import Recorder
 
-__all__ = ["DatabaseFailing", "Recorder", "RecordsError", "open_records"]
+if TYPE_CHECKING:
+    from aibridge.records.tool_shelf import ToolShelf
+
+__all__ = ["DatabaseFailing", "Recorder", "RecordsError", "open_records", "open_tool_shelf"]
 
 
 def open_records(config: Records) -> Recorder:
@@ -18,3 +23,22 @@ def open_records(config: Records) -> Recorder:
     from aibridge.records.opening import open_recorder  # noqa: PLC0415 - SQLAlchemy costs 0.4 s
 
     return open_recorder(config)
+
+
+def open_tool_shelf(config: Records) -> "ToolShelf | None":
+    """Open what is kept of MCP servers, for a command that writes no records; None where nothing was yet.
+
+    Blocks on the disk. Raises RecordsError with one sentence.
+    """
+    from aibridge.records.store import Store  # noqa: PLC0415 - SQLAlchemy costs 0.4 s
+    from aibridge.records.tool_shelf import ToolShelf  # noqa: PLC0415
+
+    store = Store(config.url)
+    if not store.exists:
+        return None
+    try:
+        store.open()
+    except RecordsError:
+        store.close()
+        raise
+    return ToolShelf(store)

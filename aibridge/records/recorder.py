@@ -15,6 +15,7 @@ from aibridge.records.journal import Journal
 if TYPE_CHECKING:
     from aibridge.records.hidden_turns import HiddenTurns
     from aibridge.records.store import Store
+    from aibridge.records.tool_shelf import ToolShelf
     from aibridge.records.writer import Writer
 
 CLOSING = 10.0
@@ -72,6 +73,12 @@ class Recorder:
         from aibridge.records.hidden_turns import HiddenTurns  # noqa: PLC0415 - loads SQLAlchemy
 
         return HiddenTurns(self._store)
+
+    def tool_shelf(self) -> "ToolShelf":
+        """Where tool lists and pins rest, in the same database."""
+        from aibridge.records.tool_shelf import ToolShelf  # noqa: PLC0415 - loads SQLAlchemy
+
+        return ToolShelf(self._store)
 
     def health(self) -> dict[str, Any]:
         """For `/readyz`: `state` (`ok` or `degraded`), `pending` entries of the journal, `error`."""

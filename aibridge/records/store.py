@@ -31,6 +31,11 @@ class Store:
         self._reading = engines.reading(self.engine)
         self._file: tuple[int, int] | None = None
 
+    @property
+    def exists(self) -> bool:
+        """Whether there is a database already."""
+        return engines.identity(self.engine) is not None
+
     def open(self) -> None:
         """Make and migrate the database; waits a while for other processes. Raises RecordsError."""
         try:

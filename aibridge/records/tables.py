@@ -141,6 +141,23 @@ hidden_turns = Table(
     Column("kept_at", UtcTime, nullable=False, index=True),
 )
 
+tool_lists = Table(
+    "tool_lists",
+    metadata,
+    Column("server", sa.Text, primary_key=True),
+    Column("content", sa.Text, nullable=False, comment="the tools that it listed last"),
+    Column("kept_at", UtcTime, nullable=False),
+)
+
+tool_pins = Table(
+    "tool_pins",
+    metadata,
+    Column("server", sa.Text, primary_key=True),
+    Column("tool", sa.Text, primary_key=True, comment="its own name"),
+    Column("definition", sa.Text, nullable=False, comment="as first seen, or as accepted later"),
+    Column("pinned_at", UtcTime, nullable=False),
+)
+
 settings = Table(
     "settings",
     metadata,

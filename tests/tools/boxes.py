@@ -10,7 +10,7 @@ from typing import Any
 
 from aibridge.config import Bridge, McpServer
 from aibridge.nouns import Call, Result
-from aibridge.tools import Toolbox, from_config
+from aibridge.tools import Shelf, Toolbox, from_config
 
 STEP = 0.005
 
@@ -34,10 +34,11 @@ async def opened(
     servers: Mapping[str, McpServer] | None = None,
     in_process: Mapping[str, object] | None = None,
     connected: bool = True,
+    shelf: Shelf | None = None,
     **bridge: Any,
 ) -> AsyncIterator[Toolbox]:
     """A started toolbox; with `connected` all of its servers are."""
-    box = from_config(servers or {}, Bridge(**bridge), in_process or {})
+    box = from_config(servers or {}, Bridge(**bridge), in_process or {}, shelf)
     box.start()
     try:
         if connected:

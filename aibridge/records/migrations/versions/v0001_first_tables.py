@@ -26,6 +26,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("key", name="pk_hidden_turns"),
     )
     op.create_index("ix_hidden_turns_kept_at", "hidden_turns", ["kept_at"])
+    _tools()
     op.create_table(
         "settings",
         Column("key", sa.Text, nullable=False),
@@ -122,6 +123,24 @@ def _texts() -> None:
         Column("source", sa.Text),
         Column("text", sa.Text, nullable=False),
         sa.PrimaryKeyConstraint("exchange_id", "round", name="pk_thoughts"),
+    )
+
+
+def _tools() -> None:
+    op.create_table(
+        "tool_lists",
+        Column("server", sa.Text, nullable=False),
+        Column("content", sa.Text, nullable=False, comment="the tools that it listed last"),
+        Column("kept_at", TIME, nullable=False),
+        sa.PrimaryKeyConstraint("server", name="pk_tool_lists"),
+    )
+    op.create_table(
+        "tool_pins",
+        Column("server", sa.Text, nullable=False),
+        Column("tool", sa.Text, nullable=False, comment="its own name"),
+        Column("definition", sa.Text, nullable=False, comment="as first seen, or as accepted later"),
+        Column("pinned_at", TIME, nullable=False),
+        sa.PrimaryKeyConstraint("server", "tool", name="pk_tool_pins"),
     )
 
 
