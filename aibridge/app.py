@@ -32,6 +32,8 @@ from aibridge.telemetry.endings import all_of, log_failures
 from aibridge.web.bridge_routes import BridgeRoute
 from aibridge.web.guard import Guard
 from aibridge.web.health_routes import healthz, readiness
+from aibridge.web.models_routes import models
+from aibridge.web.passthrough import Passthrough, passthrough_target
 from aibridge.web.underway import Underway
 
 log = structlog.get_logger(__name__)
@@ -46,6 +48,7 @@ class Running:
     toolbox: tools.Toolbox
     router: upstreams.Router
     bridge: Bridge
+    models: upstreams.ModelList
 
 
 class App:
@@ -60,10 +63,20 @@ class App:
         self._in_process, self._transport = in_process, transport
         self._running: Running | None = None
         self._hot = self._bridge_routes()
+        self._passthrough = Passthrough(
+            openers=lambda: self.rooms().router,
+            listener=lambda: self.rooms().bridge.listener,
+            secret=self._secret,
+            max_json=config.server.max_body,
+        )
+        model_routes = models(
+            lambda: self.rooms().models.merged, lambda: self.rooms().recorder.caller_secret()
+        )
         self._rest = Starlette(
             routes=[
                 Route("/healthz", healthz),
                 Route("/readyz", readiness(self.states)),
+                *(Route(path, model_routes) for path in ("/v1/models", "/models")),
             ],
             exception_handlers={HTTPException: _http_error},
             lifespan=self._lifespan,
@@ -88,8 +101,16 @@ class App:
         await self._rest(scope, receive, tell)
 
     async def _dispatch(self, scope: Scope, receive: Receive, send: Send) -> None:
-        hot = self._hot.get(scope["path"]) if scope["type"] == "http" else None
-        await (hot or self._rest)(scope, receive, send)
+        if scope["type"] != "http":
+            await self._rest(scope, receive, send)
+            return
+        app = self._hot.get(scope["path"]) if scope["method"] == "POST" else None
+        if app is None and (target := passthrough_target(scope["path"], self.config.upstreams)):
+            name, path = target
+            scope = {**scope, "aibridge.upstream": name, "aibridge.path": path}
+            hot = self._hot.get(path) if scope["method"] == "POST" else None
+            app = hot or self._passthrough
+        await (app or self._rest)(scope, receive, send)
 
     def _bridge_routes(self) -> dict[str, ASGIApp]:
         routes: dict[str, ASGIApp] = {}
@@ -97,7 +118,7 @@ class App:
             route = BridgeRoute(
                 dialect,
                 bridge=lambda: self.rooms().bridge,
-                secret=lambda: self.rooms().recorder.caller_secret(),
+                secret=self._secret,
                 max_body=self.config.server.max_body,
                 heartbeat=self.config.bridge.heartbeat,
                 usage=self.config.bridge.usage,
@@ -139,7 +160,7 @@ class App:
             recall=Recall(_recall_store(settings.recall, recorder), settings.recall_limit),
             limits=Limits(settings.max_rounds, settings.max_tool_calls, settings.deadline),
         )
-        self._running = Running(recorder, toolbox, router, bridge)
+        self._running = Running(recorder, toolbox, router, bridge, upstreams.ModelList(router))
         toolbox.start()
         try:
             yield
@@ -149,6 +170,9 @@ class App:
             await toolbox.aclose()
             await router.aclose()
             await asyncio.to_thread(recorder.close)
+
+    def _secret(self) -> bytes:
+        return self.rooms().recorder.caller_secret()
 
     def rooms(self) -> Running:
         """What runs. Raises BridgeError before the start and after the end."""

@@ -27,9 +27,13 @@ class Incoming:
     body: bytes
     caller: Caller
     query: str = ""
+    upstream: str | None = None
+    """The upstream that the path names."""
     wanted_tools: str | None = None
     """The header `x-aibridge-tools`."""
     usage: UsageShown = "sum"
+    brings_tools: bool = False
+    """The client is one whose own requests always bring tools."""
     recall: bool = True
     """False where the header `x-aibridge-recall` says `off`."""
 
@@ -58,7 +62,8 @@ class Bridge:
         """The exchange for a request. Raises BridgeError where the request cannot be served."""
         story = Story(self.listener, incoming.caller, dialect.name, incoming.path)
         client = dialect.read(incoming.body)
-        upstream = self.router.route(client.asked.model)
+        upstream = self.router.route(client.asked.model, incoming.upstream, dialect.name)
+        client = client.for_model(upstream.resolve(client.asked.model))
         offer, reason = await self._choose(client, incoming)
         tools, story.left_out = _fitting(offer.tools, client)
         story.unavailable = offer.unavailable
@@ -88,6 +93,9 @@ class Bridge:
             return Offer(), "off"
         if request.refuses_tools:
             return Offer(), request.refuses_tools
+        if incoming.brings_tools and not request.tool_count and not wanted:
+            # An agent's request without tools is for itself: a title, a summary. Tools would derail it.
+            return Offer(), "no-tools-of-the-client"
         return await self.toolbox.offer(None if wanted in ("", "on") else wanted, incoming.headers), None
 
 

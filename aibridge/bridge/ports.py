@@ -35,6 +35,10 @@ class Upstream(Protocol):
     name: str
     send_back: SendBack
 
+    def resolve(self, model: str) -> str:
+        """The upstream's own name for `model`, where that is an alias."""
+        ...
+
     def ask(self, path: str, headers: HeaderPairs, body: bytes) -> AbstractAsyncContextManager[Answer]:
         """POST `body` to `path`; leaving the context lets go of the connection.
 
@@ -47,6 +51,10 @@ class Opener(Protocol):
     """An upstream for requests that are passed through."""
 
     name: str
+
+    def resolve(self, model: str) -> str:
+        """The upstream's own name for `model`, where that is an alias."""
+        ...
 
     def open(
         self, method: str, target: str, headers: HeaderPairs, body: bytes | AsyncIterator[bytes]
@@ -61,8 +69,11 @@ class Opener(Protocol):
 class Router(Protocol):
     """All upstreams."""
 
-    def route(self, model: str) -> Upstream:
-        """The upstream that serves `model`. Raises BridgeError (`model_not_found`)."""
+    def route(self, model: str, name: str | None, api: str) -> Upstream:
+        """The upstream `name`, else the first that serves `model` in the dialect `api`.
+
+        Raises BridgeError (`model_not_found`).
+        """
         ...
 
 

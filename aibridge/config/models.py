@@ -62,6 +62,10 @@ class Upstream(Model):
     base_url: BaseUrl = Field(description="the URL up to and with /v1")
     api_key: SecretStr | None = Field(None, description="sent as bearer; absent: the caller's own goes on")
     models: list[str] = Field(["*"], description="patterns of the models it serves")
+    aliases: dict[str, str] = Field({}, description="other names of its models: {alias: model}")
+    apis: list[Literal["chat_completions", "responses", "messages"]] = Field(
+        ["chat_completions", "responses", "messages"], description="the APIs that it speaks"
+    )
     headers: dict[str, SecretStr] = Field({}, description="added to every request")
     connect_timeout: Duration = Field(10.0, description="until a connection is open")
     first_byte_timeout: Duration = Field(600.0, description="until the status of an answer is known")

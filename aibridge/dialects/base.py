@@ -167,6 +167,10 @@ class Request(Protocol):
         """Why nothing can be injected into this request, in a word; None when it can."""
         ...
 
+    def for_model(self, model: str) -> Self:
+        """The request with the upstream's own name of the model; the same where nothing changes."""
+        ...
+
     def with_tools(self, tools: Sequence[Tool]) -> Self:
         """The request of round 1: `tools` after the client's own, usage asked for."""
         ...

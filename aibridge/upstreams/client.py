@@ -67,6 +67,7 @@ class Upstream:
 
     def __init__(self, name: str, settings: config.Upstream, transport: httpx2.AsyncBaseTransport) -> None:
         self.name, self.models = name, tuple(settings.models)
+        self.aliases, self.apis = settings.aliases, frozenset[str](settings.apis)
         wanted = settings.send_back
         self.send_back: SendBack = wanted if isinstance(wanted, str) else tuple(wanted)
         self._settings, self._transport = settings, transport
@@ -78,8 +79,12 @@ class Upstream:
         self._error: str | None = None
 
     def serves(self, model: str) -> bool:
-        """True where one of its patterns matches."""
-        return any(fnmatchcase(model, pattern) for pattern in self.models)
+        """True where one of its aliases is `model`, or one of its patterns matches."""
+        return model in self.aliases or any(fnmatchcase(model, pattern) for pattern in self.models)
+
+    def resolve(self, model: str) -> str:
+        """Its own name for `model`, where that is an alias."""
+        return self.aliases.get(model, model)
 
     @property
     def has_key(self) -> bool:

@@ -38,7 +38,10 @@ class ModelList:
         lists = await asyncio.gather(*(self._of(upstream, headers, caller) for upstream in upstreams))
         models: dict[str, Mapping[str, Any]] = {}
         for upstream, found in zip(upstreams, lists, strict=True):
-            for model in found or ():
+            aliases = [
+                {"id": alias, "object": "model", "owned_by": upstream.name} for alias in upstream.aliases
+            ]
+            for model in (*found, *aliases) if found is not None else ():
                 if self.router.serves(upstream, model["id"]):
                     models.setdefault(model["id"], model)
         unavailable = [each.name for each, found in zip(upstreams, lists, strict=True) if found is None]

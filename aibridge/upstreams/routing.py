@@ -17,25 +17,34 @@ class Router:
     def __init__(self, upstreams: Sequence[Upstream], transport: httpx2.AsyncBaseTransport) -> None:
         self.upstreams, self._transport = tuple(upstreams), transport
 
-    def route(self, model: str) -> Upstream:
-        """The upstream that serves `model`. Raises BridgeError (`model_not_found`)."""
-        for upstream in self.upstreams:
+    def route(self, model: str, name: str | None = None, api: str | None = None) -> Upstream:
+        """The upstream `name`, else the first that serves `model`, and speaks the dialect `api`.
+
+        Raises BridgeError (`model_not_found`).
+        """
+        if name is not None:
+            return next(upstream for upstream in self.upstreams if upstream.name == name)
+        speaking = [each for each in self.upstreams if api is None or api in each.apis]
+        for upstream in speaking:
             if upstream.serves(model):
                 return upstream
-        patterns = [pattern for upstream in self.upstreams for pattern in upstream.models]
-        near = difflib.get_close_matches(model, patterns, n=3) or patterns
-        sentence = f"no upstream serves the model '{model}'; configured are {', '.join(near)}"
+        names = [known for each in speaking for known in (*each.aliases, *each.models)]
+        near = difflib.get_close_matches(model, names, n=3) or names
+        sentence = f"no upstream serves the model '{model}'; configured are {', '.join(near) or 'none'}"
         raise BridgeError(Kind.MODEL_NOT_FOUND, sentence, "model")
 
     def serves(self, upstream: Upstream, model: str) -> bool:
         """True where requests for `model` reach `upstream`."""
         return next((each for each in self.upstreams if each.serves(model)), None) is upstream
 
-    def opener(self, name: str | None, model: str | None) -> Upstream:
-        """The upstream `name`, else the one that serves `model`, else the first. Raises BridgeError."""
-        if name is not None:
-            return next(upstream for upstream in self.upstreams if upstream.name == name)
-        return self.route(model) if model else self.upstreams[0]
+    def opener(self, name: str | None, model: str | None, api: str | None) -> Upstream:
+        """The upstream `name`, else the one that serves `model` and speaks `api`, else the first.
+
+        Raises BridgeError (`model_not_found`).
+        """
+        if name or model:
+            return self.route(model or "", name, api)
+        return next((each for each in self.upstreams if api is None or api in each.apis), self.upstreams[0])
 
     def states(self) -> dict[str, dict[str, str | None]]:
         """Of each upstream `state`: `unknown` before its first answer, `ok`, or `failing` with `error`."""

@@ -12,7 +12,7 @@ from aibridge.dialects.base import Dialect, UsageShown
 from aibridge.errors import BridgeError, Kind
 from aibridge.nouns import Caller
 from aibridge.web.body import ClientLeft, read_body
-from aibridge.web.callers import AGENTS, identify
+from aibridge.web.callers import AGENTS, TOOL_BRINGERS, identify
 from aibridge.web.headers import Pairs, Scope, header
 from aibridge.web.reply import Reply, send_error
 
@@ -68,6 +68,8 @@ class BridgeRoute:
             body=body,
             caller=caller,
             query=scope.get("query_string", b"").decode("latin-1"),
+            upstream=scope.get("aibridge.upstream"),
+            brings_tools=caller.client in TOOL_BRINGERS,
             wanted_tools=header(scope, b"x-aibridge-tools"),
             usage=_usage_shown(scope, caller, self.usage),
             recall=header(scope, b"x-aibridge-recall") != "off",

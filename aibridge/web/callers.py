@@ -47,6 +47,8 @@ AGENTS = frozenset(
     }
 )
 """Clients that hold a conversation by themselves and watch the size of their context."""
+TOOL_BRINGERS = frozenset({"codex", "claude-code", "opencode"})
+"""Agents whose own turns always bring tools: a request of theirs without any asks for a title or summary."""
 SESSIONS = (
     b"session-id",
     b"session_id",

@@ -22,7 +22,7 @@ from aibridge.web.body import ClientLeft, read_body
 from aibridge.web.callers import identify
 from aibridge.web.headers import Scope, header
 from aibridge.web.reply import Reply, send_error
-from aibridge.wire.json_text import ObjectText
+from aibridge.wire.json_text import ObjectText, dumps
 
 ROUTES = frozenset(
     {
@@ -67,8 +67,11 @@ def passthrough_target(path: str, upstreams: Container[str]) -> tuple[str | None
 class Openers(Protocol):
     """All upstreams, for requests that are passed through."""
 
-    def opener(self, name: str | None, model: str | None) -> Opener:
-        """The upstream `name`, else the one that serves `model`, else the first. Raises BridgeError."""
+    def opener(self, name: str | None, model: str | None, api: str | None) -> Opener:
+        """The upstream `name`, else the one that serves `model` and speaks `api`, else the first.
+
+        Raises BridgeError.
+        """
         ...
 
 
@@ -89,12 +92,14 @@ class Passthrough:
             caller = identify(scope, self.secret())
             body = await self._body(scope, receive)
             model = _model_in(body) if isinstance(body, bytes) else None
-            opener = self.openers().opener(scope.get("aibridge.upstream"), model)
+            opener = self.openers().opener(scope.get("aibridge.upstream"), model, _api(scope))
         except ClientLeft:
             return
         except BridgeError as error:
             await send_error(send, error)
             return
+        if model is not None and isinstance(body, bytes):
+            body = _for_model(body, model, opener.resolve(model))
         story = Story(self.listener(), caller, API, scope["path"])
         passing = Passing(
             dialect=OPENAI,
@@ -157,6 +162,17 @@ def _model_in(body: bytes) -> str | None:
     except ValueError:
         return None  # whatever it is, the upstream may know
     return model if isinstance(model, str) and model else None
+
+
+def _api(scope: Scope) -> str | None:
+    """The dialect that the path belongs to, where an upstream may not speak it."""
+    first: str = scope["aibridge.path"][1:].partition("/")[0]
+    return first if first in ("responses", "messages") else None
+
+
+def _for_model(body: bytes, asked: str, model: str) -> bytes:
+    """The body with the upstream's own name of the model, where an alias was asked for."""
+    return body if model == asked else ObjectText.read(body).replace({"model": dumps(model)}).encode()
 
 
 def _target(scope: Scope) -> str:

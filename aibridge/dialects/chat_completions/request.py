@@ -77,6 +77,10 @@ class ChatRequest:
             return "n"
         return "functions" if self._value.get("functions") else None
 
+    def for_model(self, model: str) -> Self:
+        """The request with the upstream's own name of the model; the same where nothing changes."""
+        return self if model == self.asked.model else self._changed(model=dumps(model))
+
     def with_tools(self, tools: Sequence[Tool]) -> Self:
         """The request of round 1: `tools` after the client's own, usage asked for."""
         changes = {}
