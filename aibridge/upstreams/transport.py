@@ -1,168 +1,99 @@
-"""The httpx2 transport that requests go through, on aiohttp's client.
+"""The httpx2 transport that requests go through: HTTP/1.1 over pooled connections, on asyncio and httptools.
 
 httpx2's own transport costs several times as much on streams; its interface costs microseconds, so any
 transport fits here: this one, httpx2's own, a mock. Raises httpx2's exceptions. Keeps no cookies, follows no
-redirects, reads neither netrc nor proxies from the environment.
+redirects, reads neither netrc nor proxies from the environment, decodes no content. The request's headers
+are sent as they are, none is added.
+
+Clocks (`extensions["timeout"]`): `pool`, `connect`; `write`: the socket takes nothing; `read`: between two
+pieces of a body. The time until an answer begins is the caller's: it spans more than one try.
 """
 
-import asyncio
 import ssl
-from collections.abc import AsyncIterator
-from types import SimpleNamespace
-from typing import Any
+from contextlib import aclosing
 
-import aiohttp
 import httpx2
-from multidict import CIMultiDict
-from yarl import URL
 
-LONGEST_HEADER = 64 << 10
-AFTER_END = 0.05
-"""Seconds that the end of a body may lag behind its last event; a later one closes the connection."""
+from aibridge import tasks
+from aibridge.upstreams.connection import Connection
+from aibridge.upstreams.http1 import request_body, request_head
+from aibridge.upstreams.incoming import Incoming
+from aibridge.upstreams.pool import Clocks, Origin
+
+PORTS = {"http": 80, "https": 443}
 
 
-class AiohttpTransport(httpx2.AsyncBaseTransport):
-    """Pooled keep-alive connections over HTTP/1.1."""
+class Http1Transport(httpx2.AsyncBaseTransport):
+    """Pooled keep-alive connections over HTTP/1.1; at most `limit` to an origin, else any number."""
 
-    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
-        self._tls = tls
-        self._session: aiohttp.ClientSession | None = None
-
-    def _open(self) -> aiohttp.ClientSession:
-        """The session, made within the running loop."""
-        if self._session is None:
-            trace = aiohttp.TraceConfig()
-            trace.on_connection_reuseconn.append(_note_reuse)
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0, ssl=self._tls or httpx2.create_ssl_context()),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                auto_decompress=False,
-                trust_env=False,
-                max_line_size=LONGEST_HEADER,
-                max_field_size=LONGEST_HEADER,
-                skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
-                trace_configs=[trace],
-            )
-        return self._session
+    def __init__(self, tls: ssl.SSLContext | None = None, limit: int | None = None) -> None:
+        self._tls, self._limit = tls, limit
+        self._origins: dict[tuple[str, bytes, int | None], Origin] = {}
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        """Send `request`; `extensions["timeout"]` gives `connect` and `read` (between pieces) in seconds."""
-        timeout = request.extensions.get("timeout", {})
-        answer = await self._send(request, timeout.get("connect"))
-        stream = _Body(answer, timeout.get("read"))
-        return httpx2.Response(answer.status, headers=list(answer.raw_headers), stream=stream)
-
-    async def _send(self, request: httpx2.Request, connect: float | None) -> aiohttp.ClientResponse:
-        reused = SimpleNamespace(connection=False)
+        """Send `request`; the response's stream has to be closed, also by who does not read it."""
+        clocks: Clocks = request.extensions.get("timeout", {})
+        head = request_head(request)
+        origin = self._origin(request.url)
+        connection = await origin.acquire(clocks)
+        incoming = Incoming(connection, request.method, clocks.get("read"))
         try:
-            return await self._ask(request, connect, reused)
-        except aiohttp.ClientConnectorError as error:
-            raise _mapped(error) from error
-        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
+            return await _ask(request, head, connection, incoming)
+        except (httpx2.NetworkError, httpx2.RemoteProtocolError):
             # A kept connection that the server had closed meanwhile: nothing was received, and RFC 9112
             # (9.3.1) allows one more try.
-            if not reused.connection or _answer_began(error):
-                raise _mapped(error) from error
-        except aiohttp.ClientError as error:
-            raise _mapped(error) from error
-        try:
-            return await self._ask(request, connect, reused)
-        except aiohttp.ClientError as error:
-            raise _mapped(error) from error
+            stale = connection.used_before and incoming.untouched
+            if not stale or not isinstance(request.stream, httpx2.ByteStream):
+                raise
+        connection = await origin.acquire(clocks, fresh=True)
+        return await _ask(request, head, connection, Incoming(connection, request.method, clocks.get("read")))
 
-    async def _ask(
-        self, request: httpx2.Request, connect: float | None, reused: SimpleNamespace
-    ) -> aiohttp.ClientResponse:
-        pairs = ((_text(name), _text(value)) for name, value in request.headers.raw)
-        return await self._open().request(
-            request.method,
-            URL(str(request.url), encoded=True),
-            headers=CIMultiDict(pairs),
-            data=await request.aread(),
-            allow_redirects=False,
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=connect),
-            trace_request_ctx=reused,
-        )
+    def _origin(self, url: httpx2.URL) -> Origin:
+        key = (url.scheme, url.raw_host, url.port)
+        if key not in self._origins:
+            if url.scheme not in PORTS:
+                raise httpx2.UnsupportedProtocol(f"'{url.scheme}' is neither http nor https")
+            tls = self._trust() if url.scheme == "https" else None
+            port = url.port or PORTS[url.scheme]
+            self._origins[key] = Origin(url.raw_host.decode(), port, tls, self._limit)
+        return self._origins[key]
 
-    async def aclose(self) -> None:
-        """Close all connections."""
-        if self._session is not None:
-            await self._session.close()
-
-
-class _Body(httpx2.AsyncByteStream):
-    """A response's body as it arrives; one timer watches for silence."""
-
-    def __init__(self, answer: aiohttp.ClientResponse, idle: float | None) -> None:
-        self._answer, self._idle = answer, idle
-        self._loop = asyncio.get_running_loop()
-        self._heard = self._loop.time()
-        self._silent = False
-        self._timer = self._loop.call_later(idle, self._check) if idle else None
-
-    def _check(self) -> None:
-        """Nothing for `idle` seconds ends the body; a check that comes early waits on."""
-        assert self._idle is not None
-        rest = self._heard + self._idle - self._loop.time()
-        if rest > 0:
-            self._timer = self._loop.call_later(rest, self._check)
-        else:
-            self._silent = True
-            self._answer.close()
-            self._answer.content.set_exception(TimeoutError())
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        content = self._answer.content
-        try:
-            while piece := await content.readany():
-                self._heard = self._loop.time()
-                yield piece
-        except (aiohttp.ClientError, OSError) as error:
-            if self._silent:
-                raise httpx2.ReadTimeout("nothing came") from error
-            raise httpx2.ReadError(_say(error)) from error
+    def _trust(self) -> ssl.SSLContext:
+        """Whom we trust: the system's store by default."""
+        if self._tls is None:
+            self._tls = httpx2.create_ssl_context()
+        self._tls.set_alpn_protocols(["http/1.1"])
+        return self._tls
 
     async def aclose(self) -> None:
-        """Let go of the connection: back to the pool when the body was read to its end."""
-        if self._timer:
-            self._timer.cancel()
-        content = self._answer.content
-        if not content.at_eof() and content.exception() is None:
-            try:
-                async with asyncio.timeout(AFTER_END):
-                    await content.readany()
-            except (aiohttp.ClientError, OSError):  # TimeoutError is one
-                pass
-        self._answer.release()
+        """Close all connections; answers that are underway break."""
+        for origin in self._origins.values():
+            await origin.aclose()
 
 
-def _text(field: bytes) -> str:
-    """A header's bytes as the text that aiohttp will write as these bytes again: it writes UTF-8."""
+async def _ask(
+    request: httpx2.Request, head: bytes, connection: Connection, incoming: Incoming
+) -> httpx2.Response:
+    """Send the request; the answer once its head is whole."""
+    clocks: Clocks = request.extensions.get("timeout", {})
+    connection.begin(incoming, clocks.get("write"))
+    if isinstance(request.stream, httpx2.ByteStream):
+        body = [piece async for piece in request_body(request)]
+        connection.write(b"".join([head, *body]))
+    else:
+        connection.write(head)
+        incoming.upload = tasks.start(_upload(request, connection, incoming), "upload")
+    return await incoming.response()
+
+
+async def _upload(request: httpx2.Request, connection: Connection, incoming: Incoming) -> None:
+    """Send the request's body as it comes; what it raises is what the caller gets."""
     try:
-        return field.decode()
-    except UnicodeDecodeError:
-        return field.decode("latin-1")
-
-
-async def _note_reuse(_session: Any, context: Any, _params: Any) -> None:
-    context.trace_request_ctx.connection = True
-
-
-def _answer_began(error: Exception) -> bool:
-    """True where the server had sent a part of its head: aiohttp puts that in place of a message."""
-    return isinstance(error, aiohttp.ServerDisconnectedError) and not isinstance(error.message, str)
-
-
-def _mapped(error: Exception) -> httpx2.TransportError:
-    """aiohttp's failures as httpx2's."""
-    if isinstance(error, aiohttp.ConnectionTimeoutError):
-        return httpx2.ConnectTimeout(_say(error))
-    if isinstance(error, aiohttp.ClientConnectorError):
-        return httpx2.ConnectError(_say(error))
-    if isinstance(error, aiohttp.ClientOSError):
-        return httpx2.ReadError(_say(error))
-    return httpx2.RemoteProtocolError(_say(error))
-
-
-def _say(error: Exception) -> str:
-    return type(error).__name__
+        async with aclosing(request_body(request)) as pieces:
+            async for piece in pieces:
+                connection.write(piece)
+                await connection.drained()
+                if connection.closed:
+                    return
+    except Exception as error:
+        incoming.failed(error)

@@ -1,4 +1,4 @@
-"""The aiohttp transport before servers that misbehave: httpx2's exceptions; nothing kept or followed."""
+"""The transport before servers that misbehave: httpx2's exceptions; nothing kept or followed."""
 
 import asyncio
 import socket
@@ -10,7 +10,7 @@ import httpx2
 import pytest
 
 from aibridge import tasks
-from aibridge.upstreams.transport import AiohttpTransport
+from aibridge.upstreams.transport import Http1Transport
 from tests.support.environment import free_port
 from tests.support.raw import (
     COMPLETION,
@@ -38,15 +38,15 @@ def _request(port: int, clocks: Mapping[str, float] = CLOCKS, body: bytes = b"{}
 
 
 @asynccontextmanager
-async def _transport() -> AsyncIterator[AiohttpTransport]:
-    transport = AiohttpTransport()
+async def _transport() -> AsyncIterator[Http1Transport]:
+    transport = Http1Transport()
     try:
         yield transport
     finally:
         await transport.aclose()
 
 
-async def _send(transport: AiohttpTransport, request: httpx2.Request) -> tuple[httpx2.Response, bytes]:
+async def _send(transport: Http1Transport, request: httpx2.Request) -> tuple[httpx2.Response, bytes]:
     response = await transport.handle_async_request(request)
     assert isinstance(response.stream, httpx2.AsyncByteStream)
     try:
@@ -142,12 +142,12 @@ def test_an_answer_that_is_no_http_is_an_error(answer: bytes) -> None:
 @pytest.mark.parametrize(
     "begun", [STREAM_HEAD + piece(STREAM), STREAM_HEAD + b"ff\r\nhalf", whole(COMPLETION)[:-9]]
 )
-def test_a_body_that_is_cut_is_a_read_error(begun: bytes) -> None:
+def test_a_body_that_is_cut_is_a_protocol_error(begun: bytes) -> None:
     def cut(talk: Talk) -> None:
         talk.send(begun)
         talk.hang_up()
 
-    with raw_upstream(cut) as upstream, pytest.raises(httpx2.ReadError):
+    with raw_upstream(cut) as upstream, pytest.raises(httpx2.RemoteProtocolError):
         _ask(upstream.port)
 
 

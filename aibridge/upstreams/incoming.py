@@ -1,0 +1,161 @@
+"""What comes back for one request: the head, then the body as httpx2's stream.
+
+Rules: all that came since the last piece is the next piece, one network read as a rule. The connection goes
+back to the pool with the answer's last byte, whoever still reads. An answer that ends, breaks or is left
+takes the rest of the request with it. One timer a stream watches for silence, and only while the caller
+waits. Being cancelled while waiting ends the connection at once.
+"""
+
+import asyncio
+from typing import Self
+
+import httpx2
+
+from aibridge import tasks
+from aibridge.upstreams.connection import Connection
+from aibridge.upstreams.http1 import AnswerParser, Broken
+
+UNREAD = 256 << 10
+"""Bytes of a body that may wait for the caller; then reading pauses."""
+AFTER_END = 0.05
+"""Seconds that the end of a body may lag behind its last event; a later one costs the connection."""
+
+
+class Incoming(httpx2.AsyncByteStream):
+    """An answer underway."""
+
+    def __init__(self, connection: Connection, method: str, read_timeout: float | None) -> None:
+        self.untouched = True
+        """Nothing at all came."""
+        self.upload: asyncio.Task[None] | None = None
+        """Sends the request's body where that is a stream."""
+        self._connection, self._idle = connection, read_timeout
+        self._parser = AnswerParser(method)
+        self._loop = asyncio.get_running_loop()
+        self._waiter: asyncio.Future[None] | None = None
+        self._error: Exception | None = None
+        self._heard = 0.0
+        self._left = False
+        self._timer: asyncio.TimerHandle | None = None
+        """While the caller reads: silence. Once it has left: the end of the answer is late."""
+
+    # The caller's side.
+
+    async def response(self) -> httpx2.Response:
+        """The answer once its head is whole. Raises httpx2's exceptions, or what the request's body did."""
+        try:
+            while not self._parser.begun:
+                await self._more()
+        except BaseException:
+            self._connection.abort()
+            await self.aclose()
+            raise
+        return httpx2.Response(self._parser.status, headers=self._parser.headers, stream=self)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        while not self._parser.waiting:
+            if self._parser.ended:
+                raise StopAsyncIteration
+            if self._timer is None and self._idle is not None:
+                self._timer = self._loop.call_later(self._idle, self._check_silence)
+            await self._more()
+        self._connection.resume_reading()
+        return self._parser.take()
+
+    async def aclose(self) -> None:
+        """Let go of the connection. Nobody is held up for the end of a body that may come any moment."""
+        if not self._parser.ended and self._error is None:
+            self._error, self._left = httpx2.StreamClosed(), True
+            if self._parser.waiting or self.upload is not None:
+                self._connection.abort()
+            self._set_timer(self._loop.call_later(AFTER_END, self._connection.abort))
+        if self.upload is not None:
+            await tasks.stop(self.upload)
+
+    async def _more(self) -> None:
+        """Wait until something happened."""
+        if self._error is not None:
+            raise self._error
+        self._waiter = self._loop.create_future()
+        self._heard = self._loop.time()
+        try:
+            await self._waiter
+        except asyncio.CancelledError:
+            self._connection.abort()
+            raise
+        finally:
+            self._waiter = None
+
+    # The connection's side.
+
+    def received(self, data: bytes) -> None:
+        """Bytes came."""
+        self.untouched = False
+        self._heard = self._loop.time()
+        if self._error is not None and not self._left:
+            return
+        try:
+            self._parser.feed(data)
+        except Broken as error:
+            self.failed(httpx2.RemoteProtocolError(str(error)))
+            return
+        if self._parser.ended:
+            self._finish()
+        elif self._parser.waiting and self._left:
+            self._connection.abort()
+        elif self._parser.waiting > UNREAD:
+            self._connection.pause_reading()
+        self._wake()
+
+    def failed(self, error: Exception) -> None:
+        """Nothing more will come, because of `error`."""
+        if self._error is None and not self._parser.ended:
+            self._error = error
+        self._set_timer(None)
+        if self.upload is not None:
+            self.upload.cancel()
+        self._connection.abort()
+        self._wake()
+
+    def lost(self, error: Exception | None) -> None:
+        """The connection ended; None where the other side closed it in order."""
+        if error is not None:
+            kind = httpx2.WriteError if isinstance(error, BrokenPipeError) else httpx2.ReadError
+            self.failed(kind(f"the connection broke: {type(error).__name__}"))
+            return
+        try:
+            self._parser.end()
+        except Broken as broken:
+            self.failed(httpx2.RemoteProtocolError(str(broken)))
+        else:
+            self._finish()
+            self._wake()
+
+    def _finish(self) -> None:
+        """The answer is whole, and with it the exchange over."""
+        self._set_timer(None)
+        sent = self.upload is None or self.upload.done()
+        if self.upload is not None:
+            self.upload.cancel()
+        self._connection.release(reusable=self._parser.reusable and sent)
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def _check_silence(self) -> None:
+        """Nothing for `read_timeout` seconds while the caller waits ends the body; else look again later."""
+        assert self._idle is not None
+        rest = self._heard + self._idle - self._loop.time() if self._waiter else self._idle
+        if rest > 0:
+            self._timer = self._loop.call_later(rest, self._check_silence)
+        else:
+            self.failed(httpx2.ReadTimeout("the upstream sends nothing more"))
+
+    def _set_timer(self, timer: asyncio.TimerHandle | None) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = timer
