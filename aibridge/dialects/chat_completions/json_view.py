@@ -49,15 +49,28 @@ class JsonView:
         message = dict(choice.get("message") or {})
         message.pop("tool_calls", None)
         clients = [draft.message() for draft in reader.calls.drafts if not draft.injected]
-        if not isinstance(message.get("content"), list):
-            apology = self._last if not clients else None
-            message["content"] = self.text(self.bodies) or apology or message.get("content")
+        content = message.get("content")
+        if isinstance(content, list):
+            message["content"] = self._parts(content)
+        else:
+            message["content"] = self.text(self.bodies) or (None if clients else self._last) or content
         if clients:
             message["tool_calls"] = clients
         reason = choice.get("finish_reason")
         if reader.has_hidden and reason not in CUT_SHORT:
             reason = "tool_calls" if clients else "stop"
         return {**choice, "message": message, "finish_reason": reason}
+
+    def _parts(self, content: list[Any]) -> list[Any]:
+        """The last turn's parts, the first text of them behind the texts of the turns before."""
+        before = "" if self._one_text else self.text(self.bodies[:-1])
+        if not before:
+            return content
+        for at, part in enumerate(content):
+            if isinstance(part, dict) and part.get("type") == "text":
+                joined = {**part, "text": self._separator.join(filter(None, (before, part.get("text"))))}
+                return [*content[:at], joined, *content[at + 1 :]]
+        return [{"type": "text", "text": before}, *content]
 
     def text(self, bodies: Sequence[ObjectText]) -> str:
         """What the client reads of these turns."""
