@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -32,6 +33,8 @@ from aibridge.telemetry.endings import all_of, log_failures
 from aibridge.web.bridge_routes import BridgeRoute
 from aibridge.web.guard import Guard
 from aibridge.web.health_routes import healthz, readiness
+from aibridge.web.mcp_routes import PATH as MCP_PATH
+from aibridge.web.mcp_routes import McpRoute, tell_call
 from aibridge.web.models_routes import models
 from aibridge.web.passthrough import Passthrough, passthrough_target
 from aibridge.web.underway import Underway
@@ -48,6 +51,7 @@ class Running:
     toolbox: tools.Toolbox
     router: upstreams.Router
     bridge: Bridge
+    endpoint: tools.Endpoint
     models: upstreams.ModelList
 
 
@@ -69,6 +73,7 @@ class App:
             secret=self._secret,
             max_json=config.server.max_body,
         )
+        self._mcp = McpRoute(lambda: self.rooms().endpoint, self._secret)
         model_routes = models(
             lambda: self.rooms().models.merged, lambda: self.rooms().recorder.caller_secret()
         )
@@ -103,6 +108,9 @@ class App:
     async def _dispatch(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._rest(scope, receive, send)
+            return
+        if scope["path"] == MCP_PATH:
+            await self._mcp(scope, receive, send)
             return
         app = self._hot.get(scope["path"]) if scope["method"] == "POST" else None
         if app is None and (target := passthrough_target(scope["path"], self.config.upstreams)):
@@ -160,13 +168,20 @@ class App:
             recall=Recall(_recall_store(settings.recall, recorder), settings.recall_limit),
             limits=Limits(settings.max_rounds, settings.max_tool_calls, settings.deadline),
         )
-        self._running = Running(recorder, toolbox, router, bridge, upstreams.ModelList(router))
+        endpoint = tools.Endpoint(
+            toolbox,
+            partial(tell_call, bridge.listener),
+            limit=settings.tool_result_limit,
+            max_body=self.config.server.max_body,
+        )
+        self._running = Running(recorder, toolbox, router, bridge, endpoint, upstreams.ModelList(router))
         toolbox.start()
         try:
             yield
         finally:
             self._running = None
             await self._underway.end()
+            await endpoint.aclose()
             await toolbox.aclose()
             await router.aclose()
             await asyncio.to_thread(recorder.close)

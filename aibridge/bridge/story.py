@@ -23,7 +23,10 @@ from aibridge.nouns import (
 class Story:
     """Tells a listener the facts of one exchange, each once."""
 
-    def __init__(self, listener: Listener, caller: Caller, api: str, path: str) -> None:
+    def __init__(
+        self, listener: Listener, caller: Caller, api: str, path: str, started_at: float | None = None
+    ) -> None:
+        """`started_at`: Unix time in seconds where the exchange began before now."""
         self.exchange_id = new_id()
         self.watch = Stopwatch()
         self.ended = False
@@ -34,7 +37,7 @@ class Story:
         """Tools that are not injected although they were offered."""
         self._notes: list[str] = []
         self._listener, self._caller, self._api, self._path = listener, caller, api, path
-        self._started_at = time.time()
+        self._started_at = time.time() if started_at is None else started_at
         self._tools: dict[str, Tool] = {}
         self._first_byte: int | None = None
         self._first_text: int | None = None

@@ -35,14 +35,15 @@ class Branches:
         forwarded: Sequence[str],
         open_with: Callable[[Credential], Server],
         *,
-        most: int = MOST,
+        most: int | None = None,
         idle: float = IDLE,
     ) -> None:
         self.name = name
         self._forwarded = frozenset(header.lower() for header in forwarded)
-        self._open_with, self._most, self._idle = open_with, most, idle
+        self._open_with, self._most, self._idle = open_with, most or MOST, idle
         self._servers: OrderedDict[Credential, tuple[Server, float]] = OrderedDict()
         self._closing: set[asyncio.Task[None]] = set()
+        self._leaving: list[Server] = []
         self._closed = Vitals()
 
     def credential(self, headers: Headers) -> Credential:
@@ -72,7 +73,7 @@ class Branches:
         """Close the sessions that nobody used for long."""
         before = time.monotonic() - self._idle
         for credential, (server, used) in tuple(self._servers.items()):
-            if used < before and not server.busy:
+            if used < before and not server.vitals.running:
                 self._close(credential)
 
     async def aclose(self) -> None:
@@ -94,20 +95,24 @@ class Branches:
         state = next((each for each in ("connected", "connecting", "unavailable") if each in states), "idle")
         errors = [server.error for server in reversed(servers) if server.error]
         error = errors[0] if errors and state != "connected" else None
-        vitals = Vitals.sum([self._closed, *(server.vitals for server in servers)]).told()
+        vitals = Vitals.sum([self._closed, *(server.vitals for server in (*servers, *self._leaving))]).told()
         return {"state": state, "error": error, "sessions": len(servers), **vitals}
+
+    async def _end(self, server: Server) -> None:
+        self._leaving.append(server)
+        await server.aclose()
+        self._leaving.remove(server)
+        self._closed = Vitals.sum([self._closed, server.vitals])
 
     def _make_room(self) -> bool:
         for credential, (server, _) in self._servers.items():
-            if not server.busy:
+            if not server.vitals.running:
                 self._close(credential)
                 return True
         return False
 
     def _close(self, credential: Credential) -> None:
         server, _ = self._servers.pop(credential)
-        server.vitals.left(None)
-        self._closed = Vitals.sum([self._closed, server.vitals])
-        task = tasks.start(server.aclose(), f"mcp:{self.name}:close")
+        task = tasks.start(self._end(server), f"mcp:{self.name}:close")
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)

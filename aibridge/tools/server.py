@@ -130,11 +130,6 @@ class Server:
         return max(0.0, self._started + FIRST_CONNECT - time.monotonic())
 
     @property
-    def busy(self) -> bool:
-        """Whether a call runs."""
-        return self._running > 0
-
-    @property
     def is_away(self) -> bool:
         """Whether it is not there, and has been so for too long for its tools to be offered."""
         return self._session is None and self.listing() is NOTHING
@@ -153,6 +148,7 @@ class Server:
         """
         clock = CallClock(self._timeout, self._timeout_total)
         begun, well = time.monotonic(), False
+        self.vitals.running += 1
         try:
             async with clock:
                 try:

@@ -102,6 +102,12 @@ class Toolbox:
         invoke = partial(self._invoke, self._scopes.of(headers))
         return await Turn(calls, tools, finished, invoke, at_a_time=at_a_time, limit=limit).run()
 
+    async def invoke(
+        self, tool: Tool, arguments: Mapping[str, Any], headers: Headers = ()
+    ) -> Mapping[str, Any]:
+        """Run one tool; the wire form of its result. Raises CallFailed."""
+        return await self._invoke(self._scopes.of(headers), tool, arguments)
+
     def explain(self, wanted: str | None = None, headers: Headers = ()) -> tuple[Explanation, ...]:
         """What becomes of every known tool: its injected name, or why it is left out."""
         return self._catalog(self._scopes.of(headers)).explain(wanted)

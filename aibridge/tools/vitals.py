@@ -16,6 +16,8 @@ class Vitals:
 
     def __init__(self) -> None:
         self.restarts = self.calls = self.failed = 0
+        self.running = 0
+        """Calls that did not end yet."""
         self.last_error: str | None = None
         """The last sentence of why it was not connected, also after it came back."""
         self._came_before = False
@@ -34,7 +36,8 @@ class Vitals:
         self.last_error = error or self.last_error
 
     def called(self, seconds: float, *, well: bool) -> None:
-        """A call ended: with an answer of the tool, or with none."""
+        """A running call ended: with an answer of the tool, or with none."""
+        self.running -= 1
         self.calls += 1
         self.failed += not well
         self._took.append(seconds)

@@ -1,0 +1,43 @@
+"""`/mcp`: who is calling is told as on every route, then the request goes to the MCP endpoint."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from starlette.types import ASGIApp, Receive, Send
+
+from aibridge.bridge.story import Story
+from aibridge.dialects.base import Asked
+from aibridge.errors import BridgeError
+from aibridge.nouns import Call, Listener, Result, Tool
+from aibridge.web.callers import identify
+from aibridge.web.headers import Scope
+from aibridge.web.reply import send_error
+
+API = "mcp"
+PATH = "/mcp"
+
+
+@dataclass(frozen=True, slots=True)
+class McpRoute:
+    """The ASGI application at `/mcp`."""
+
+    endpoint: Callable[[], ASGIApp]
+    secret: Callable[[], bytes]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        try:
+            caller = identify(scope, self.secret())
+            endpoint = self.endpoint()
+        except BridgeError as error:
+            await send_error(send, error)
+            return
+        await endpoint({**scope, "aibridge.caller": caller}, receive, send)
+
+
+def tell_call(listener: Listener, scope: Scope, tools: tuple[Tool, ...], call: Call, result: Result) -> None:
+    """A call that came over `/mcp`, as an exchange of its own in the records."""
+    story = Story(listener, scope["aibridge.caller"], API, PATH, result.started_at)
+    story.begins(Asked(model="", streamed=False), "", tools)
+    story.call_finishes(call, result)
+    story.ends("cancelled" if result.status == "cancelled" else "completed", 200)
