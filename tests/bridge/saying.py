@@ -64,14 +64,23 @@ def completion(turn: Turn, number: int = 1) -> bytes:
 
 def events(turn: Turn, number: int = 1, dice: random.Random | None = None) -> list[bytes]:
     """A turn as events; `dice` cuts and shuffles it as providers may."""
-    dice = dice or random.Random(0)
+    texts = [turn.text] if turn.text and dice is None else _cut(turn.text, dice or random.Random())
+    calls = _call_pieces(turn.calls, dice) if dice else _plain_pieces(turn.calls)
     told = [chunk(number, {"role": "assistant", "content": ""})]
-    told += [chunk(number, {"content": piece}) for piece in _cut(turn.text, dice)]
+    told += [chunk(number, {"content": piece}) for piece in texts]
     told += [chunk(number, {name: value}) for name, value in turn.extra]
-    told += [chunk(number, {"tool_calls": pieces}) for pieces in _call_pieces(turn.calls, dice)]
+    told += [chunk(number, {"tool_calls": pieces}) for pieces in calls]
     told.append(chunk(number, {}, turn.reason))
     told.append(event(number, choices=[], usage=usage_of(turn)))
     return [*told, DONE]
+
+
+def _plain_pieces(calls: tuple[Said, ...]) -> Iterator[list[Json]]:
+    """As OpenAI sends them: the name, then the arguments."""
+    for index, call in enumerate(calls):
+        function = {"name": call.name, "arguments": ""}
+        yield [{"index": index, "id": call.id, "type": "function", "function": function}]
+        yield [{"index": index, "function": {"arguments": call.arguments}}]
 
 
 def _call_pieces(calls: tuple[Said, ...], dice: random.Random) -> Iterator[list[Json]]:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 from aibridge.wire.json_text import ObjectText
@@ -100,6 +101,6 @@ def texts_of(body: bytes) -> tuple[str, str]:
 def assert_grows(asked: Sequence[bytes]) -> None:
     """Each request has the messages of the one before it as the beginning of its own, and the same tools."""
     texts = [texts_of(body) for body in asked]
-    for (earlier, tools), (later, same_tools) in zip(texts, texts[1:], strict=False):
+    for (earlier, tools), (later, same_tools) in pairwise(texts):
         assert later.startswith(earlier)
         assert tools == same_tools

@@ -289,7 +289,7 @@ def test_a_mixed_turn_with_a_custom_tool_of_the_clients_is_put_back() -> None:
 
 
 def _streamed(*deltas: Json) -> Reply:
-    choices = [{"index": 0, "delta": delta, "finish_reason": None} for delta in deltas]
+    choices: list[Json] = [{"index": 0, "delta": delta, "finish_reason": None} for delta in deltas]
     choices.append({"index": 0, "delta": {}, "finish_reason": "tool_calls"})
     chunks = [{"id": "c-1", "model": "m-1", "choices": [choice]} for choice in choices]
     events = [b"data: " + json.dumps(chunk).encode() + b"\n\n" for chunk in chunks]
