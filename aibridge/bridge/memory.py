@@ -14,6 +14,8 @@ from aibridge.bridge.ports import RecallStore
 log = structlog.get_logger(__name__)
 LARGEST = 64 << 20
 """Bytes kept in the process where there is no store."""
+ENTRY = 256
+"""Bytes that a key costs beside its content, about; a key that holds neither of two costs that too."""
 MOST_UNKNOWN = 100_000
 
 
@@ -30,14 +32,20 @@ class Memory:
 
     async def put(self, key: bytes, content: bytes, *, newest_wins: bool) -> None:
         """Keep `content`; a key with two contents that cannot be told apart holds neither."""
-        known = self._kept.pop(key, content)
-        self._size -= len(known or b"") if known is not content else 0
+        known: bytes | None = content
+        if key in self._kept:
+            known = self._kept.pop(key)
+            self._size -= _size(known)
         kept = content if newest_wins or known == content else None
         self._kept[key] = kept
-        self._size += len(kept or b"")
+        self._size += _size(kept)
         while self._size > LARGEST:
             _, dropped = self._kept.popitem(last=False)
-            self._size -= len(dropped or b"")
+            self._size -= _size(dropped)
+
+
+def _size(content: bytes | None) -> int:
+    return ENTRY + len(content or b"")
 
 
 class Remembering:
