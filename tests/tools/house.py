@@ -29,6 +29,7 @@ class House:
             self.server.tool(structured_output=False)(tool)
         self.server.tool(structured_output=False)(self.grow)
         self.server.tool(structured_output=False)(self.work)
+        self.server.tool(structured_output=False)(self.who)
         self.server.tool(annotations=ToolAnnotations(destructive_hint=True), structured_output=False)(
             self.wipe
         )
@@ -89,6 +90,11 @@ class House:
             await context.report_progress(step, steps)
             await asyncio.sleep(seconds)
         return "worked"
+
+    async def who(self, context: Context) -> str:
+        """Whose header came with the call."""
+        await asyncio.sleep(0)
+        return (context.headers or {}).get("x-user", "nobody")
 
     async def wipe(self) -> str:
         """Says of itself that it may destroy."""

@@ -4,8 +4,6 @@ import asyncio
 import socket
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,43 +16,13 @@ from tests.support.environment import clean_env, free_port
 from tests.support.processes import Program
 from tests.support.serving import serving
 from tests.tools.boxes import a_call, ask, names, opened, run, states, until
-from tests.tools.house import House
+from tests.tools.sites import configured, site
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("nothing_left")]
 
 ROOT = Path(__file__).parents[2]
 ERAS = pytest.mark.parametrize("mode", ["auto", "legacy"])
 KINDS = pytest.mark.parametrize("kind", ["auto", "legacy", "sse"])
-
-
-@dataclass
-class Site:
-    """A house behind a socket."""
-
-    house: House
-    servers: dict[str, McpServer]
-    seen: list[dict[str, str]]
-
-
-def configured(origin: str, kind: str, **more: Any) -> McpServer:
-    """A server of this kind: `auto` or `legacy` streamable HTTP, or legacy `sse`."""
-    if kind == "sse":
-        return McpServer(url=f"{origin}/sse", type="sse", **more)
-    return McpServer(url=f"{origin}/mcp", mode="legacy" if kind == "legacy" else "auto", **more)
-
-
-@contextmanager
-def site(kind: str, **more: Any) -> Iterator[Site]:
-    """The house over `auto` or `legacy` streamable HTTP, or over legacy `sse`."""
-    house, seen = House(), []
-    app = house.server.sse_app() if kind == "sse" else house.server.streamable_http_app()
-
-    async def listening(scope: Scope, receive: Receive, send: Send) -> None:
-        seen.append({key.decode(): value.decode() for key, value in scope.get("headers", ())})
-        await app(scope, receive, send)
-
-    with serving(listening) as served:
-        yield Site(house, {"house": configured(served.url, kind, **more)}, seen)
 
 
 @KINDS
