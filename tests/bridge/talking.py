@@ -16,6 +16,7 @@ STYLES: Mapping[str, Callable[[Json], Json]] = {
     "as it came": lambda message: message,
     "in parts": lambda message: _with_content(message, _in_parts),
     "trimmed": lambda message: _with_content(message, str.strip),
+    "trimmed, null": lambda message: {**message, "content": (message["content"] or "").strip() or None},
     "empty, not null": lambda message: {**message, "content": message["content"] or ""},
     "arguments written anew": lambda message: _with_arguments(message, (",", ":")),
     "arguments written by Python": lambda message: _with_arguments(message, (", ", ": ")),

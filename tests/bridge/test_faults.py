@@ -12,8 +12,9 @@ import pytest
 
 from aibridge.bridge.limits import Limits
 from aibridge.bridge.memory import Memory
+from aibridge.wire.sse import LONGEST_EVENT
 from tests.bridge.clock import FAILED, Clock
-from tests.bridge.saying import DONE, Said, Turn, chunk, events, replies, reply, tool
+from tests.bridge.saying import DONE, Said, Turn, chunk, event, events, replies, reply, tool
 from tests.bridge.scripts import ERROR, REFUSAL
 from tests.bridge.stage import JSON, Reply, Seen, Stage, Upstream, assert_valid, events_of, staged
 from tests.bridge.talking import answer_of
@@ -135,6 +136,50 @@ def test_a_refusal_after_tools_ran_asks_for_no_retry(streamed: bool) -> None:
         _assert_refused(seen, 429, "rate_limit", ran=True)
 
 
+def test_a_refusal_that_is_no_json_is_told_in_our_words_once_the_stream_has_begun() -> None:
+    refused = Reply([b"<html>Bad gateway</html>"], media="text/html", status=502)
+    error = _assert_error_event(_ask([*_before(1), refused]), "upstream_502")
+    assert error["message"] == "upstream 'upstream' answered 502"
+
+
+@IN_ROUND
+def test_an_answer_without_choices_is_an_error(earlier: int) -> None:
+    seen = _ask([*_before(earlier, streamed=False), Reply([b'{"id": "c"}'], media=JSON)], streamed=False)
+    _assert_refused(seen, 502, "upstream_invalid_response", ran=bool(earlier))
+
+
+@IN_ROUND
+def test_an_event_without_an_end_is_an_error(earlier: int) -> None:
+    seen = _ask([*_before(earlier), Reply([b"data: " + b"x" * (LONGEST_EVENT + 1)])])
+    if earlier:
+        _assert_error_event(seen, "upstream_invalid_response")
+    else:
+        _assert_refused(seen, 502, "upstream_invalid_response", ran=False)
+
+
+def test_a_round_that_is_cut_after_its_usage_has_the_upstreams_figures() -> None:
+    seen = _ask([Reply([event(1, choices=[], usage={"prompt_tokens": 7, "completion_tokens": 1})], cut=True)])
+    [told] = seen.rounds
+    assert (told.usage.source, told.usage.input, told.usage.output) == ("provider", 7, 1)
+
+
+class _Broken(Memory):
+    """A bug in the middle of an exchange."""
+
+    async def put(self, key: bytes, content: bytes, *, newest_wins: bool) -> None:
+        raise RuntimeError("secret")
+
+
+def test_a_bug_of_ours_is_an_error_too_and_says_no_more() -> None:
+    async def play() -> Seen:
+        async with staged({"time": Clock().server}, _Broken()) as stage:
+            return await stage.ask(_body(), Upstream(replies(HIDDEN, Turn("Noon."))))
+
+    seen = asyncio.run(play())
+    _assert_error_event(seen, "internal_error")
+    assert b"secret" not in seen.body
+
+
 def test_a_stream_that_ends_inside_its_usage_gives_no_torn_event() -> None:
     *told, usage, _ = events(Turn("Noon."))
     seen = _ask([Reply([*told, usage[:40]])])
@@ -230,7 +275,8 @@ def test_a_client_that_leaves_ends_everything(where: str) -> None:
     )
 
 
-def test_a_torn_chunk_in_the_middle_is_the_upstreams_own() -> None:
-    seen = _ask([Reply([TOLD[0], b"data: {torn\n\n", chunk(1, {"content": "Noon."}, "stop"), DONE])])
+@pytest.mark.parametrize("before", [0, 1])
+def test_a_torn_chunk_in_the_middle_is_the_upstreams_own(before: int) -> None:
+    seen = _ask([Reply([*TOLD[:before], b"data: {torn\n\n", chunk(1, {"content": "Noon."}, "stop"), DONE])])
     assert b"data: {torn\n\n" in seen.body
     assert seen.ending.status == "completed"

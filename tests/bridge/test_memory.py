@@ -2,13 +2,14 @@
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aibridge.bridge.memory import LARGEST, Memory
+from aibridge.bridge.memory import LARGEST, MOST_UNKNOWN, Memory, Remembering
 from aibridge.dialects.base import Unit
 from aibridge.dialects.chat_completions.recalling import put_back
 
@@ -42,6 +43,43 @@ def test_what_is_kept_again_is_counted_once() -> None:
         return len(await memory.get([b"first", b"again", b"and again"]))
 
     assert asyncio.run(fill()) == 3
+
+
+class _Away:
+    """A store that cannot be reached."""
+
+    async def get(self, keys: Sequence[bytes]) -> Mapping[bytes, bytes]:
+        raise ConnectionError
+
+    async def put(self, key: bytes, content: bytes, *, newest_wins: bool) -> None:
+        raise ConnectionError
+
+
+def test_while_the_store_is_away_the_process_remembers() -> None:
+    async def ask() -> Mapping[bytes, bytes]:
+        memory = Remembering(_Away())
+        await memory.put(b"a", b"1", newest_wins=True)
+        return await memory.get([b"a", b"b"])
+
+    assert asyncio.run(ask()) == {b"a": b"1"}
+
+
+def test_what_a_store_does_not_know_is_asked_once_and_forgotten_in_the_end() -> None:
+    async def ask() -> int:
+        store = Memory()
+        memory = Remembering(store)
+        await memory.get([_key(number) for number in range(MOST_UNKNOWN + 1)])
+        for number in (0, 1):
+            await store.put(_key(number), b"another process", newest_wins=True)
+        return len(await memory.get([_key(0), _key(1)]))
+
+    assert asyncio.run(ask()) == 1
+
+
+@pytest.mark.parametrize("content", ["another text", [{"type": "image"}], 5])
+def test_a_history_that_does_not_begin_with_the_hidden_texts_stays_as_it_is(content: object) -> None:
+    messages = _put_back(["Let me see."], content, mixed=False)
+    assert [message["content"] for message in messages] == ["hi", content, "and now?"]
 
 
 @given(hidden=st.lists(TEXTS, min_size=1, max_size=4), own=TEXTS, parts=st.booleans(), mixed=st.booleans())

@@ -119,6 +119,8 @@ def _own_content(content: Any, unit: Unit) -> Any:
         return content
     if isinstance(content, list):
         return _own_parts(content, unit)
+    if content is None:  # what some clients send for white space alone
+        return _own_content("", unit)
     if not isinstance(content, str):
         raise CannotRestore
     hidden = unit.separator.join(texts)
