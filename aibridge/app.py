@@ -37,6 +37,7 @@ from aibridge.web.mcp_routes import PATH as MCP_PATH
 from aibridge.web.mcp_routes import McpRoute, tell_call
 from aibridge.web.models_routes import models
 from aibridge.web.passthrough import Passthrough, passthrough_target
+from aibridge.web.tools_routes import tools_listing
 from aibridge.web.underway import Underway
 
 log = structlog.get_logger(__name__)
@@ -74,6 +75,7 @@ class App:
             max_json=config.server.max_body,
         )
         self._mcp = McpRoute(lambda: self.rooms().endpoint, self._secret)
+        tool_routes = tools_listing(lambda: self.rooms().toolbox, inject=self.config.bridge.inject)
         model_routes = models(
             lambda: self.rooms().models.merged, lambda: self.rooms().recorder.caller_secret()
         )
@@ -82,6 +84,7 @@ class App:
                 Route("/healthz", healthz),
                 Route("/readyz", readiness(self.states)),
                 *(Route(path, model_routes) for path in ("/v1/models", "/models")),
+                *(Route(path, tool_routes) for path in ("/v1/tools", "/tools")),
             ],
             exception_handlers={HTTPException: _http_error},
             lifespan=self._lifespan,

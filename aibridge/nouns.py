@@ -52,6 +52,25 @@ class Offer:
     """A digest of the client's headers that are handed on to servers; empty where none are."""
 
 
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What became of one tool of one server: either `name` or `reason` is given."""
+
+    server: str
+    tool: str
+    name: str | None
+    """The name it is injected under."""
+    reason: str | None
+    """Why it is left out, as the end of "It is left out because …"."""
+    tokens: int
+    """Estimated tokens of its definition in a request."""
+    changed: str | None = None
+    """What of it is not as when it was first seen."""
+    read_only: bool = False
+    destructive: bool = False
+    """As the server annotates it."""
+
+
 @dataclass(slots=True)
 class Call:
     """A tool call of a turn. `arguments` is the model's own text, valid JSON or not."""

@@ -18,7 +18,7 @@ from aibridge.errors import BridgeError
 
 if TYPE_CHECKING:
     from aibridge.config import Config
-    from aibridge.tools import Explanation
+    from aibridge.nouns import Explanation
 
 Headers = list[tuple[bytes, bytes]]
 

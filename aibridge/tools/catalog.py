@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
-from aibridge.nouns import MOST_TOOLS, Tool
+from aibridge.nouns import MOST_TOOLS, Explanation, Tool
 from aibridge.tools.definitions import NOTHING, Definition, Listing
 from aibridge.tools.naming import SEPARATOR, injected_name
 
@@ -26,25 +26,6 @@ class Rules:
     allow_destructive: bool = True
     block_changed: bool = False
     """Tools that changed since they were first seen are left out."""
-
-
-@dataclass(frozen=True, slots=True)
-class Explanation:
-    """What became of one tool of one server: either `name` or `reason` is given."""
-
-    server: str
-    tool: str
-    name: str | None
-    """The name it is injected under."""
-    reason: str | None
-    """Why it is left out, as the end of "It is left out because …"."""
-    tokens: int
-    """Estimated tokens of its definition in a request."""
-    changed: str | None = None
-    """What of it is not as when it was first seen."""
-    read_only: bool = False
-    destructive: bool = False
-    """As the server annotates it."""
 
 
 class Catalog:

@@ -16,9 +16,9 @@ import structlog
 from aibridge import tasks
 from aibridge.config import Bridge
 from aibridge.errors import BridgeError, Kind
-from aibridge.nouns import Call, Offer, Result, Tool
+from aibridge.nouns import Call, Explanation, Offer, Result, Tool
 from aibridge.tools.branches import FULL, Branches
-from aibridge.tools.catalog import Catalog, Explanation, Rules, may_concern
+from aibridge.tools.catalog import Catalog, Rules, may_concern
 from aibridge.tools.definitions import NOTHING, Listing
 from aibridge.tools.failures import CallFailed
 from aibridge.tools.keeping import Keeping

@@ -10,7 +10,7 @@ from aibridge import __version__
 from aibridge.errors import BridgeError
 from aibridge.web.guard import from_this_machine
 
-GOOD = {"ok", "connected", "unknown"}
+GOOD = {"ok", "connected", "idle", "unknown"}
 
 
 async def healthz(_request: Request) -> JSONResponse:
