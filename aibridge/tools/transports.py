@@ -12,7 +12,6 @@ from types import TracebackType
 from typing import Self
 
 import httpx2
-from mcp import StdioServerParameters
 from mcp.client._transport import ReadStream, TransportStreams
 from mcp.client.sse import sse_client
 from mcp.client.stdio import stdio_client
@@ -21,10 +20,11 @@ from mcp.shared.message import SessionMessage
 
 from aibridge.config import McpServer
 from aibridge.tools.http_errors import Lost, LostOnError, RequestErrors
+from aibridge.tools.programs import program
 from aibridge.tools.stderr import logged_stderr
 
-LARGEST_EVENT = 16 << 20
-"""Bytes of one SSE event; the SDK's 1 MiB would fail larger tool results."""
+LARGEST_EVENT = 64 << 20
+"""Bytes of one SSE event; the SDK's 1 MiB would fail larger tool results, which are cut later."""
 TIMEOUT = httpx2.Timeout(10, read=None)
 """Seconds. Reading has no limit: a server may be silent until its tool is done, and calls have their own."""
 
@@ -44,15 +44,8 @@ def opened(name: str, config: McpServer, mask: Callable[[str], str], lost: Lost)
 async def _stdio(
     name: str, config: McpServer, mask: Callable[[str], str], lost: Lost
 ) -> AsyncIterator[TransportStreams]:
-    environment = {key: value.get_secret_value() for key, value in config.env.items()}
-    program = StdioServerParameters(
-        command=config.command or "",
-        args=config.args,
-        env=environment,
-        cwd=config.cwd,
-        encoding_error_handler="replace",
-    )
-    async with logged_stderr(name, mask) as stderr, stdio_client(program, stderr) as (reading, writing):
+    started = program(config)
+    async with logged_stderr(name, mask) as stderr, stdio_client(started, stderr) as (reading, writing):
         stderr.close()
         yield _Watched(reading, lost), writing
 
