@@ -180,11 +180,13 @@ def test_a_bug_of_ours_is_an_error_too_and_says_no_more() -> None:
     assert b"secret" not in seen.body
 
 
-def test_a_stream_that_ends_inside_its_usage_gives_no_torn_event() -> None:
+@pytest.mark.parametrize("length", [1, 4, 5, 6, 40, -2])
+def test_a_stream_that_ends_inside_its_usage_gives_no_torn_event(length: int) -> None:
     *told, usage, _ = events(Turn("Noon."))
-    seen = _ask([Reply([*told, usage[:40]])])
+    seen = _ask([Reply([*told, usage[:length]])])
     assert seen.ending.status == "completed"
     assert answer_of(seen)["content"] == "Noon."
+    assert len(events_of(seen.body)) == len(told) + 1
 
 
 @pytest.mark.parametrize("reason", ["length", "content_filter"])

@@ -253,8 +253,9 @@ class StreamRound:
 
 def _is_torn(event: Event) -> bool:
     """True for what a stream that ended inside an event left of it: no client can read that."""
-    data = event.data
-    return data is not None and data.strip() != b"[DONE]" and parsed(event) is None
+    if event.data is None:
+        return not event.comment_only
+    return event.data.strip() != b"[DONE]" and parsed(event) is None
 
 
 def _says_something(delta: dict[str, Any]) -> bool:
