@@ -131,3 +131,14 @@ def _put_back(hidden: Sequence[str], content: object, *, mixed: bool) -> list[di
     if mixed:
         assert [m["tool_call_id"] for m in told if m["role"] == "tool"] == ["1", "2"]
     return [message for message in told if message["role"] != "tool"]
+
+
+def test_a_mixed_turn_whose_calls_share_an_id_stays_with_its_clients_half() -> None:
+    messages = [
+        {"role": "assistant", "content": None, "tool_calls": [{"id": "1"}]},
+        {"role": "tool", "tool_call_id": "1", "content": "done"},
+    ]
+    whole = json.dumps({"role": "assistant", "content": None, "tool_calls": [{"id": "1"}, {"id": "1"}]})
+    unit = Unit(hidden=(), texts=(), separator="", tools=(), last=whole, results=(("1", "{}"),))
+    text = json.dumps(messages)
+    assert put_back(text, messages, {0: unit}, frozenset()) == (text, 0)

@@ -78,6 +78,8 @@ def _restored(messages: Sequence[Any], texts: Sequence[str], at: int, unit: Unit
     calls = [_merged(call, clients.get(call["id"])) for call in whole["tool_calls"]]
     said = dumps({**whole, "content": rest or whole.get("content"), "tool_calls": calls})
     order = [call["id"] for call in calls]
+    if len(set(order)) < len(order):
+        raise CannotRestore  # ids that do not tell calls apart do not tell their results apart either
     return _Restored(said, _results(messages, texts, at + 1, order, dict(unit.results)))
 
 
