@@ -13,8 +13,13 @@ import httpx2
 from mcp.types import CONNECTION_CLOSED, INTERNAL_ERROR, METHOD_NOT_FOUND
 
 TROUBLE = "aibridge_trouble"
-"""Key in an error's `data`: `unreachable` and `session_lost` (never ran), `cut`, `refused`."""
+"""Key in an error's `data`: `unreachable`, `session_lost`, `no_token` (never ran), `cut`, `refused`."""
+ASIDE = "aibridge_aside"
+"""In a request's extensions: it goes to an authorization server, and its failure is no one else's."""
+NO_TOKEN = "aibridge_no_token"  # noqa: S105 - a key, no secret
+"""In a request's extensions: there is no token for it, so that it need not be sent."""
 SESSION_HEADER = "mcp-session-id"
+CHALLENGE = "www-authenticate"
 FAREWELL = 2.0
 """Seconds for the DELETE that ends a session: a server that hangs must not hold up the stop."""
 ERROR_BODY = 1 << 16
@@ -33,6 +38,10 @@ class RequestErrors(httpx2.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Send `request`; never raises httpx2.TransportError."""
+        if ASIDE in request.extensions:
+            return await self._aside(request)
+        if NO_TOKEN in request.extensions:
+            return _error(request, 401, "no_token")
         if request.method == "DELETE":
             request.extensions = {**request.extensions, "timeout": httpx2.Timeout(FAREWELL).as_dict()}
         try:
@@ -51,6 +60,13 @@ class RequestErrors(httpx2.AsyncBaseTransport):
         """Close all connections."""
         await self._inner.aclose()
 
+    async def _aside(self, request: httpx2.Request) -> httpx2.Response:
+        """What an authorization server says; one that cannot be reached says 503."""
+        try:
+            return await self._inner.handle_async_request(request)
+        except httpx2.TransportError:
+            return httpx2.Response(503, request=request)
+
     async def _refusal(self, request: httpx2.Request, response: httpx2.Response) -> httpx2.Response:
         """The answer of status 400 and above as a JSON-RPC error that says why."""
         status, body = response.status_code, await _beginning(response)
@@ -58,9 +74,11 @@ class RequestErrors(httpx2.AsyncBaseTransport):
             self._lost("Its session had ended.")
             return _error(request, 404, "session_lost")
         if _is_rpc_error(body):
-            headers = {"content-type": "application/json"}
+            headers = {"content-type": "application/json", **_challenge(response)}
             return httpx2.Response(status, headers=headers, content=body, request=request)
-        return _error(request, status, "refused")
+        error = _error(request, status, "refused")
+        error.headers.update(_challenge(response))
+        return error
 
 
 class LostOnError(httpx2.AsyncBaseTransport):
@@ -80,9 +98,11 @@ class LostOnError(httpx2.AsyncBaseTransport):
         try:
             response = await self._inner.handle_async_request(request)
         except httpx2.TransportError:
+            if ASIDE in request.extensions:
+                return httpx2.Response(503, request=request)
             self._lost("It cannot be reached.")
             return httpx2.Response(202, request=request)
-        if response.status_code < 400:
+        if response.status_code < 400 or ASIDE in request.extensions:
             return response
         await response.aclose()
         self._lost(f"It answered HTTP {response.status_code}.")
@@ -117,6 +137,12 @@ def _error(request: httpx2.Request, status: int, trouble: str) -> httpx2.Respons
         code = METHOD_NOT_FOUND  # how servers say that they do not have a method, or an era
     error = {"code": code, "message": trouble, "data": {TROUBLE: trouble, "status": status}}
     return httpx2.Response(status, request=request, json={"jsonrpc": "2.0", "id": None, "error": error})
+
+
+def _challenge(response: httpx2.Response) -> dict[str, str]:
+    """Where a token is to be had."""
+    value = response.headers.get(CHALLENGE)
+    return {} if value is None else {CHALLENGE: value}
 
 
 async def _beginning(response: httpx2.Response) -> bytes:

@@ -22,6 +22,7 @@ from aibridge.config import McpServer
 from aibridge.tools.http_errors import Lost, LostOnError, RequestErrors
 from aibridge.tools.programs import program
 from aibridge.tools.stderr import logged_stderr
+from aibridge.tools.tokens import ClientCredentials
 
 LARGEST_EVENT = 64 << 20
 """Bytes of one SSE event; the SDK's 1 MiB would fail larger tool results, which are cut later."""
@@ -37,7 +38,9 @@ def opened(name: str, config: McpServer, mask: Callable[[str], str], lost: Lost)
     if config.url is None:
         return _stdio(name, config, mask, lost)
     opener = _legacy_sse if config.type == "sse" else _streamable_http
-    return opener(config.url, {key: value.get_secret_value() for key, value in config.headers.items()}, lost)
+    headers = {key: value.get_secret_value() for key, value in config.headers.items()}
+    auth = None if config.oauth is None else ClientCredentials(name, config.url, config.oauth)
+    return opener(config.url, headers, auth, lost)
 
 
 @asynccontextmanager
@@ -51,10 +54,12 @@ async def _stdio(
 
 
 @asynccontextmanager
-async def _streamable_http(url: str, headers: dict[str, str], lost: Lost) -> AsyncIterator[TransportStreams]:
+async def _streamable_http(
+    url: str, headers: dict[str, str], auth: httpx2.Auth | None, lost: Lost
+) -> AsyncIterator[TransportStreams]:
     transport = RequestErrors(await _transport(), lost)
     async with (
-        _client(transport, headers) as client,
+        _client(transport, headers, auth) as client,
         streamable_http_client(url, http_client=client, max_sse_event_size=LARGEST_EVENT) as (
             reading,
             writing,
@@ -64,7 +69,9 @@ async def _streamable_http(url: str, headers: dict[str, str], lost: Lost) -> Asy
 
 
 @asynccontextmanager
-async def _legacy_sse(url: str, headers: dict[str, str], lost: Lost) -> AsyncIterator[TransportStreams]:
+async def _legacy_sse(
+    url: str, headers: dict[str, str], auth: httpx2.Auth | None, lost: Lost
+) -> AsyncIterator[TransportStreams]:
     transport = LostOnError(await _transport(), lost)
 
     def client(
@@ -72,9 +79,9 @@ async def _legacy_sse(url: str, headers: dict[str, str], lost: Lost) -> AsyncIte
         timeout: httpx2.Timeout | None = None,
         auth: httpx2.Auth | None = None,
     ) -> httpx2.AsyncClient:
-        return _client(transport, headers or {})
+        return _client(transport, headers or {}, auth)
 
-    async with sse_client(url, headers, httpx_client_factory=client) as (reading, writing):
+    async with sse_client(url, headers, auth=auth, httpx_client_factory=client) as (reading, writing):
         yield _Watched(reading, lost), writing
 
 
@@ -84,8 +91,12 @@ async def _transport() -> httpx2.AsyncHTTPTransport:
     return await asyncio.to_thread(partial(httpx2.AsyncHTTPTransport, limits=limits, trust_env=False))
 
 
-def _client(transport: httpx2.AsyncBaseTransport, headers: dict[str, str]) -> httpx2.AsyncClient:
-    return httpx2.AsyncClient(transport=transport, headers=headers, timeout=TIMEOUT, trust_env=False)
+def _client(
+    transport: httpx2.AsyncBaseTransport, headers: dict[str, str], auth: httpx2.Auth | None
+) -> httpx2.AsyncClient:
+    return httpx2.AsyncClient(
+        transport=transport, headers=headers, auth=auth, timeout=TIMEOUT, trust_env=False
+    )
 
 
 class _Watched:

@@ -25,6 +25,8 @@ def call_failure(where: str, error: Exception, mask: Mask) -> CallFailed:
     match trouble_of(error):
         case "unreachable" | "session_lost":
             return NotRun("error", f"{where} was not run: the server cannot be reached.")
+        case "no_token":
+            return CallFailed("error", f"{where} was not run: its authorization server gave no token.")
         case "refused":
             return CallFailed("error", f"{where} failed: the server {_refusal(error)}")
     if _is_broken(error):
@@ -62,6 +64,8 @@ def _why_refused(error: MCPError, mask: Mask) -> str:
             return "It cannot be reached."
         case "session_lost":
             return "Its session had ended."
+        case "no_token":
+            return "Its authorization server gave no token; the log says why."
         case "refused":
             return f"It {_refusal(error)}"
         case "cut":
