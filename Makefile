@@ -2,7 +2,7 @@
 PYTHON ?= python3
 RUN := .venv/bin/python
 NPM := tests/end_to_end/node_modules/.package-lock.json
-CLIENTS := .venv-clients/.installed
+CLIENTS := .venv-clients/.installed .venv-servers/.installed .venv-sqlite/.installed
 
 .PHONY: demo test check format bench golden lock soak clean
 
@@ -31,12 +31,16 @@ bench:
 lock: .venv/.dev ## pin all dependencies anew, with hashes and without any host
 	.venv/bin/uv pip compile pyproject.toml $(LOCK) -o requirements.txt
 	.venv/bin/uv pip compile pyproject.toml --extra dev $(LOCK) -o requirements-dev.txt
-	.venv/bin/uv pip compile tests/end_to_end/requirements-clients.in $(LOCK) -o tests/end_to_end/requirements-clients.txt
+	for each in clients servers sqlite; do .venv/bin/uv pip compile tests/end_to_end/requirements-$$each.in \
+		$(LOCK) -o tests/end_to_end/requirements-$$each.txt; done
 LOCK := --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-annotate --no-header
 
+soak: .venv/.dev ## 30 MCP servers, 200 calls at a time and a killer for a minute
+	AIBRIDGE_SOAK=1 $(RUN) -m pytest tests/tools/test_soak.py
+
 clean:
-	rm -rf .venv .venv-clients tests/end_to_end/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-clients .venv-servers .venv-sqlite tests/end_to_end/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -52,11 +56,10 @@ clean:
 	$(RUN) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@ .venv/.runtime
 
-# Client libraries that the end-to-end tests drive, away from what aibridge itself needs.
-$(CLIENTS): .venv/bin/python tests/end_to_end/requirements-clients.txt
-	$(RUN) -m venv --clear .venv-clients
-	.venv-clients/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes \
-		-r tests/end_to_end/requirements-clients.txt
+# Client libraries and MCP servers that the end-to-end tests drive, away from what aibridge itself needs.
+.venv-%/.installed: tests/end_to_end/requirements-%.txt | .venv/bin/python
+	$(RUN) -m venv --clear .venv-$*
+	.venv-$*/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	@touch $@
 
 # Without npm the tests that drive JavaScript programs say so and are skipped (never in CI).

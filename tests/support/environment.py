@@ -43,6 +43,12 @@ def node_program(name: str) -> Path:
     return needs(NODE_MODULES / ".bin" / name, NPM_CI)
 
 
+def server_program(environment: str, name: str) -> Path:
+    """An MCP server that others wrote in Python, in an environment of its own: `servers` or `sqlite`."""
+    folder = END_TO_END.parents[1] / f".venv-{environment}"
+    return needs(folder / "bin" / name, f"run `make .venv-{environment}/.installed`")
+
+
 def python_program(name: str) -> Path:
     """A program that was installed beside this Python."""
     return needs(Path(sys.executable).parent / name, "install requirements-dev.txt")

@@ -2,7 +2,6 @@
 
 import asyncio
 import socket
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,15 +11,14 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from aibridge.config import McpServer
-from tests.support.environment import clean_env, free_port
-from tests.support.processes import Program
+from tests.support.environment import free_port
 from tests.support.serving import serving
 from tests.tools.boxes import a_call, ask, names, opened, run, states, until
-from tests.tools.sites import configured, site
+from tests.tools.remotes import Remote
+from tests.tools.sites import site
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("nothing_left")]
 
-ROOT = Path(__file__).parents[2]
 ERAS = pytest.mark.parametrize("mode", ["auto", "legacy"])
 KINDS = pytest.mark.parametrize("kind", ["auto", "legacy", "sse"])
 
@@ -93,40 +91,6 @@ async def test_configured_headers_are_sent_with_every_request(kind: str) -> None
             await ask(box, "house__echo", text="hi")
         requests = [headers for headers in there.seen if headers]
         assert {headers.get("authorization") for headers in requests} == {"Bearer a-long-token"}
-
-
-class Remote:
-    """The house as a program on a port of its own, which can be killed and started again."""
-
-    def __init__(self, folder: Path, kind: str) -> None:
-        self._folder, self._port, self._kind = folder, free_port(), kind
-        self._programs: list[Program] = []
-        self._origin = f"http://127.0.0.1:{self._port}"
-        self.servers = {"house": configured(self._origin, kind)}
-        self._notes = folder / "notes"
-
-    async def start(self) -> None:
-        """Run it until it answers."""
-        command = [
-            sys.executable,
-            "-m",
-            "tests.tools.house",
-            f"--{'sse' if self._kind == 'sse' else 'http'}",
-            str(self._port),
-        ]
-        env = clean_env(self._folder / "home", PYTHONPATH=str(ROOT))
-        program = Program([*command, "--notes", str(self._notes)], self._folder, env, "house")
-        self._programs.append(program)
-        await asyncio.to_thread(program.wait_for, self._origin)
-
-    def kill(self) -> None:
-        """End all of its programs, as a crash would."""
-        for program in self._programs:
-            program.kill()
-
-    def noted(self, what: str) -> int:
-        """How often it happened."""
-        return self._notes.read_text().splitlines().count(what)
 
 
 @pytest.fixture
