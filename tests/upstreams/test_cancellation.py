@@ -1,0 +1,109 @@
+"""What is cancelled or closed at any moment leaves nothing behind."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import httpx2
+import pytest
+
+from aibridge import tasks
+from tests.upstreams.conftest import Run
+from tests.upstreams.peers import (
+    CHUNKED,
+    HELLO,
+    LAST,
+    Peer,
+    ask,
+    request,
+    serving,
+    transport,
+    upload,
+)
+
+
+async def _next(pieces: AsyncIterator[bytes]) -> bytes:
+    return await anext(pieces)
+
+
+@pytest.mark.parametrize("uploads", [False, True])
+def test_a_request_that_is_cancelled_anywhere_leaves_nothing_behind(run: Run, uploads: bool) -> None:
+    """Cancelled after 0, 1, 2 … turns of the loop, until it is through before that."""
+
+    async def stream(peer: Peer) -> None:
+        await peer.say(CHUNKED, HELLO, HELLO, LAST)
+
+    async def pieces() -> AsyncIterator[bytes]:
+        for _ in range(3):
+            yield b"x"
+            await asyncio.sleep(0)
+
+    async def main() -> None:
+        async with serving(stream) as server, transport(limit=1) as sender:
+            for turns in range(1000):
+                fresh = turns % 2 == 0
+                async with transport(limit=1) as other:
+                    used = other if fresh else sender
+                    asked = upload(server.port, pieces()) if uploads else request(server.port)
+                    work = tasks.start(ask(used, asked), "request")
+                    for _ in range(turns):
+                        await asyncio.sleep(0)
+                    through = work.done()
+                    await tasks.stop(work)
+                    if through:
+                        assert work.result() == (200, b"hellohello")
+                    assert await ask(used, request(server.port)) == (200, b"hellohello")
+                assert server.open <= 2, "one of the transport, one whose end the server has not seen yet"
+                if through and not fresh:
+                    break
+            assert turns > 5
+
+    run(main())
+
+
+def test_being_cancelled_while_waiting_for_a_piece_closes_the_connection_at_once(run: Run) -> None:
+    async def stream(peer: Peer) -> None:
+        await peer.say(CHUNKED + HELLO)
+        await peer.leaving()
+
+    async def main() -> None:
+        async with serving(stream) as server, transport(limit=1) as sender:
+            response = await sender.handle_async_request(request(server.port))
+            assert isinstance(response.stream, httpx2.AsyncByteStream)
+            pieces = aiter(response.stream)
+            assert await anext(pieces) == b"hello"
+            work = tasks.start(_next(pieces), "reader")
+            await asyncio.sleep(0)
+            await tasks.stop(work)
+            await server.deserted()
+            await response.stream.aclose()
+
+    run(main())
+
+
+def test_closing_the_transport_breaks_what_is_underway(run: Run) -> None:
+    async def main() -> None:
+        heard = asyncio.Event()
+
+        async def stream(peer: Peer) -> None:
+            if len(server.heard) == 1:
+                await peer.say(CHUNKED + HELLO)
+            else:
+                heard.set()
+            await peer.leaving()
+
+        async with serving(stream) as server, transport() as sender:
+            response = await sender.handle_async_request(request(server.port))
+            assert isinstance(response.stream, httpx2.AsyncByteStream)
+            pieces = aiter(response.stream)
+            assert await anext(pieces) == b"hello"
+            reader = tasks.start(_next(pieces), "reader")
+            waiting = tasks.start(ask(sender, request(server.port)), "waiting")
+            await heard.wait()
+            await sender.aclose()
+            for work in (reader, waiting):
+                with pytest.raises(httpx2.RemoteProtocolError):
+                    await work
+            await server.deserted()
+            await response.stream.aclose()
+
+    run(main())
