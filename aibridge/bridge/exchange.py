@@ -177,7 +177,10 @@ class Exchange:
             raise self._invalid(str(reason)) from None
         self._round = None
         self._text_seen = self._text_seen or current.text_seen
-        self.story.round_ends(turn)
+        if turn.error is not None and current.text_seen:
+            self._cut_short(turn)
+        else:
+            self.story.round_ends(turn)
         self.story.relays(turn.client_calls)
         return turn, rest
 
@@ -267,13 +270,16 @@ class Exchange:
     def _abandon(self) -> None:
         """A round that was cut short is told as far as it came."""
         if self._round is not None:
-            turn = self._round.abandon()
-            if turn.usage.source == "missing":
-                # About four bytes of a request, and one delta of an answer, make a token.
-                asked = len(self._request.body) // BYTES_PER_TOKEN
-                turn.usage = Usage(input=asked, output=turn.pieces, source="estimated")
-            self.story.round_ends(turn)
+            self._cut_short(self._round.abandon())
             self._round = None
+
+    def _cut_short(self, turn: Turn) -> None:
+        """Tell a round that has no end, with its tokens estimated where the upstream did not count them."""
+        if turn.usage.source == "missing":
+            # About four bytes of a request, and one delta of an answer, make a token.
+            asked = len(self._request.body) // BYTES_PER_TOKEN
+            turn.usage = Usage(input=asked, output=turn.pieces, source="estimated")
+        self.story.round_ends(turn)
 
     def _invalid(self, reason: str) -> BridgeError:
         return BridgeError(Kind.UPSTREAM_INVALID, f"upstream '{self._upstream.name}' {reason}")

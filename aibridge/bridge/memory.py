@@ -4,14 +4,17 @@ Most answers in a conversation hid nothing. A key that the store did not know is
 an answer's hidden turns are kept before its client can send it back, so it will not turn up later.
 """
 
+import time
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import structlog
 
 from aibridge.bridge.ports import RecallStore
 
 log = structlog.get_logger(__name__)
+KEPT_FOR = 24 * 3600.0
+"""Seconds."""
 LARGEST = 64 << 20
 """Bytes kept in the process where there is no store."""
 ENTRY = 256
@@ -20,28 +23,42 @@ MOST_UNKNOWN = 100_000
 
 
 class Memory:
-    """Keeps hidden turns by key; the oldest go first."""
+    """Keeps hidden turns by key, for a day; the oldest go first."""
 
-    def __init__(self) -> None:
-        self._kept: OrderedDict[bytes, bytes | None] = OrderedDict()
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        """`clock` tells seconds."""
+        self._clock = clock
+        self._kept: OrderedDict[bytes, tuple[float, bytes | None]] = OrderedDict()
         self._size = 0
 
     async def get(self, keys: Sequence[bytes]) -> Mapping[bytes, bytes]:
         """What is kept under `keys`."""
-        return {key: found for key in keys if (found := self._kept.get(key)) is not None}
+        self._forget_old()
+        found = {key: self._kept[key][1] for key in keys if key in self._kept}
+        return {key: content for key, content in found.items() if content is not None}
 
     async def put(self, key: bytes, content: bytes, *, newest_wins: bool) -> None:
         """Keep `content`; a key with two contents that cannot be told apart holds neither."""
+        self._forget_old()
         known: bytes | None = content
         if key in self._kept:
-            known = self._kept.pop(key)
+            known = self._kept.pop(key)[1]
             self._size -= _size(known)
         kept = content if newest_wins or known == content else None
-        self._kept[key] = kept
+        self._kept[key] = (self._clock(), kept)
         self._size += _size(kept)
         while self._size > LARGEST:
-            _, dropped = self._kept.popitem(last=False)
-            self._size -= _size(dropped)
+            self._drop_oldest()
+
+    def _forget_old(self) -> None:
+        """The first are the oldest."""
+        until = self._clock() - KEPT_FOR
+        while self._kept and next(iter(self._kept.values()))[0] < until:
+            self._drop_oldest()
+
+    def _drop_oldest(self) -> None:
+        _, (_, content) = self._kept.popitem(last=False)
+        self._size -= _size(content)
 
 
 def _size(content: bytes | None) -> int:

@@ -33,6 +33,16 @@ def test_the_oldest_go_when_the_memory_is_full() -> None:
     assert asyncio.run(fill()) == list(range(12 - LARGEST // (8 * MEBI), 12))
 
 
+def test_after_a_day_it_is_forgotten() -> None:
+    async def wait() -> tuple[int, int]:
+        hours = iter([0.0, 0.0, 23.9, 24.1])
+        memory = Memory(clock=lambda: next(hours) * 3600)
+        await memory.put(b"key", b"content", newest_wins=True)
+        return len(await memory.get([b"key"])), len(await memory.get([b"key"]))
+
+    assert asyncio.run(wait()) == (1, 0)
+
+
 def test_what_is_kept_again_is_counted_once() -> None:
     async def fill() -> int:
         memory, content = Memory(), b"x" * (8 * MEBI)

@@ -107,11 +107,13 @@ class ChatRequest:
 
     def without_tools(self, tools: Sequence[Tool]) -> Self:
         """The request of a last round: our tools are gone where the client has its own, else not callable."""
-        if not tools:
-            return self
-        if self.tool_count:
-            return self._changed(tools=self._source.source("tools"))
-        return self._changed(tool_choice='"none"')
+        if not self.tool_count:
+            return self._changed(tool_choice='"none"')
+        request = self._changed(tools=self._source.source("tools"))
+        # A list of allowed tools that names one of ours would be refused without it.
+        named = (f'"{tool.name}"' for tool in tools)
+        choice = dumps(self._value.get("tool_choice"))
+        return request._changed(tool_choice='"auto"') if any(name in choice for name in named) else request
 
     def visible(self) -> list[tuple[int, Visible]]:
         """The client's messages that count for recall, with their places."""
