@@ -31,7 +31,7 @@ def request_head(request: httpx2.Request) -> bytes:
     lines = [b"%b %b HTTP/1.1\r\n" % (request.method.encode(), request.url.raw_path)]
     lines += [b"%b: %b\r\n" % pair for pair in request.headers.raw]
     head = b"".join([*lines, b"\r\n"])
-    if not _REQUEST_HEAD.fullmatch(head):
+    if not _REQUEST_HEAD.fullmatch(head) or head.count(b"\n") > len(lines) + 1:
         raise httpx2.LocalProtocolError("a request line or header has a character that HTTP does not allow")
     return head
 
@@ -61,7 +61,10 @@ def _announced(request: httpx2.Request) -> int | None:
     """The length of the body; None where it is chunked."""
     if "transfer-encoding" in request.headers:
         return None
-    return int(request.headers.get("content-length", 0))
+    length = request.headers.get("content-length", "0")
+    if not length.isdecimal():
+        raise httpx2.LocalProtocolError("the request's content-length is no number")
+    return int(length)
 
 
 class AnswerParser:
@@ -87,7 +90,7 @@ class AnswerParser:
         )
 
     def feed(self, data: bytes) -> None:
-        """Take what the network gave. Raises Broken; what came of a body before can still be taken."""
+        """Take what the network gave, until it `ended`. Raises Broken; the body until there can be taken."""
         waiting = self.waiting
         try:
             self._parser.feed_data(data)
@@ -95,8 +98,11 @@ class AnswerParser:
             self.reusable = False
             if not self.ended:
                 raise Broken(f"the answer is no HTTP/1.1: {error}") from error
+        if self.ended:
+            del self._parser  # it refers to us: nothing that the garbage collector has to find
+            return
         self._barren = 0 if self.waiting > waiting else self._barren + len(data)
-        if self._barren > LONGEST_HEAD and not self.ended:
+        if self._barren > LONGEST_HEAD:
             raise Broken("the answer's head is too long")
 
     def end(self) -> None:

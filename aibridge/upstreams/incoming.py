@@ -47,7 +47,7 @@ class Incoming(httpx2.AsyncByteStream):
             while not self._parser.begun:
                 await self._more()
         except BaseException:
-            self._connection.abort()
+            self._break_off()
             await self.aclose()
             raise
         return httpx2.Response(self._parser.status, headers=self._parser.headers, stream=self)
@@ -62,7 +62,8 @@ class Incoming(httpx2.AsyncByteStream):
             if self._timer is None and self._idle is not None:
                 self._timer = self._loop.call_later(self._idle, self._check_silence)
             await self._more()
-        self._connection.resume_reading()
+        if not self._parser.ended:
+            self._connection.resume_reading()
         return self._parser.take()
 
     async def aclose(self) -> None:
@@ -71,7 +72,8 @@ class Incoming(httpx2.AsyncByteStream):
             self._error, self._left = httpx2.StreamClosed(), True
             if self._parser.waiting or self.upload is not None:
                 self._connection.abort()
-            self._set_timer(self._loop.call_later(AFTER_END, self._connection.abort))
+            else:
+                self._set_timer(self._loop.call_later(AFTER_END, self._connection.abort))
         if self.upload is not None:
             await tasks.stop(self.upload)
 
@@ -84,10 +86,15 @@ class Incoming(httpx2.AsyncByteStream):
         try:
             await self._waiter
         except asyncio.CancelledError:
-            self._connection.abort()
+            self._break_off()
             raise
         finally:
             self._waiter = None
+
+    def _break_off(self) -> None:
+        """End the connection; after the answer's end it is no longer ours."""
+        if not self._parser.ended:
+            self._connection.abort()
 
     # The connection's side.
 
@@ -104,16 +111,24 @@ class Incoming(httpx2.AsyncByteStream):
             return
         if self._parser.ended:
             self._finish()
-        elif self._parser.waiting and self._left:
+        else:
+            self._go_on()
+        self._wake()
+
+    def _go_on(self) -> None:
+        """The answer is not whole yet."""
+        if self._parser.waiting and self._left:
             self._connection.abort()
         elif self._parser.waiting > UNREAD:
             self._connection.pause_reading()
-        self._wake()
+        if self.upload is not None and self._parser.status >= 400:
+            self.upload.cancel()  # RFC 9112, 9.3: who is refused stops sending
 
     def failed(self, error: Exception) -> None:
         """Nothing more will come, because of `error`."""
-        if self._error is None and not self._parser.ended:
-            self._error = error
+        if self._parser.ended:
+            return
+        self._error = self._error or error
         self._set_timer(None)
         if self.upload is not None:
             self.upload.cancel()
@@ -137,7 +152,7 @@ class Incoming(httpx2.AsyncByteStream):
     def _finish(self) -> None:
         """The answer is whole, and with it the exchange over."""
         self._set_timer(None)
-        sent = self.upload is None or self.upload.done()
+        sent = self.upload is None or (self.upload.done() and not self.upload.cancelled())
         if self.upload is not None:
             self.upload.cancel()
         self._connection.release(reusable=self._parser.reusable and sent)

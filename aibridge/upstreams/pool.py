@@ -74,7 +74,7 @@ class Origin:
                 )
         except TimeoutError as error:
             raise httpx2.ConnectTimeout("no connection in time") from error
-        except OSError as error:  # refused, no such host, certificate not trusted
+        except (OSError, UnicodeError) as error:  # refused, no such host or none at all, not trusted
             raise httpx2.ConnectError(str(error)) from error
         if self._closed:
             connection.abort()

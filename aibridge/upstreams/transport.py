@@ -33,8 +33,7 @@ class Http1Transport(httpx2.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Send `request`; the response's stream has to be closed, also by who does not read it."""
         clocks: Clocks = request.extensions.get("timeout", {})
-        head = request_head(request)
-        origin = self._origin(request.url)
+        origin, head = self._origin(request.url), await _first_bytes(request)
         connection = await origin.acquire(clocks)
         incoming = Incoming(connection, request.method, clocks.get("read"))
         try:
@@ -77,13 +76,18 @@ async def _ask(
     """Send the request; the answer once its head is whole."""
     clocks: Clocks = request.extensions.get("timeout", {})
     connection.begin(incoming, clocks.get("write"))
-    if isinstance(request.stream, httpx2.ByteStream):
-        body = [piece async for piece in request_body(request)]
-        connection.write(b"".join([head, *body]))
-    else:
-        connection.write(head)
+    connection.write(head)
+    if not isinstance(request.stream, httpx2.ByteStream):
         incoming.upload = tasks.start(_upload(request, connection, incoming), "upload")
     return await incoming.response()
+
+
+async def _first_bytes(request: httpx2.Request) -> bytes:
+    """The head, and with it the body where that is known. Raises LocalProtocolError."""
+    head = request_head(request)
+    if not isinstance(request.stream, httpx2.ByteStream):
+        return head
+    return b"".join([head, *[piece async for piece in request_body(request)]])
 
 
 async def _upload(request: httpx2.Request, connection: Connection, incoming: Incoming) -> None:
