@@ -59,7 +59,7 @@ clean:
 # Client libraries and MCP servers that the end-to-end tests drive, away from what aibridge itself needs.
 .venv-%/.installed: tests/end_to_end/requirements-%.txt | .venv/bin/python
 	$(RUN) -m venv --clear .venv-$*
-	.venv-$*/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	.venv-$*/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r $<
 	@touch $@
 
 # Without npm the tests that drive JavaScript programs say so and are skipped (never in CI).
