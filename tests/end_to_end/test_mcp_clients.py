@@ -35,7 +35,7 @@ def bridge(anthropic: Served, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 def inspect(bridge: Bridge, *arguments: str) -> str:
     program = node_program("mcp-inspector")
-    command = [program, "--cli", f"{bridge.url}/mcp", "--transport", "http", *arguments]
+    command: list[str | Path] = [program, "--cli", f"{bridge.url}/mcp", "--transport", "http", *arguments]
     done = run(command, bridge.folder, clean_env(bridge.folder / "home"))
     assert done.returncode == 0, done.stderr
     return done.stdout
