@@ -69,17 +69,17 @@ async def test_a_changed_list_is_offered(kind: str) -> None:
 
 
 @ERAS
-async def test_a_result_of_several_megabytes_arrives(mode: str) -> None:
+async def test_a_result_of_sixteen_megabytes_arrives(mode: str) -> None:
     with site(mode) as there:
-        async with opened(there.servers, tool_result_limit=10_000_000) as box:
-            result = await ask(box, "house__big", size=3 << 20)
-            assert (result.status, len(result.text)) == ("ok", 3 << 20)
+        async with opened(there.servers, tool_result_limit=20_000_000) as box:
+            result = await ask(box, "house__big", size=16 << 20)
+            assert (result.status, len(result.text)) == ("ok", 16 << 20)
 
 
 async def test_a_result_too_large_for_legacy_sse_fails_that_call_only() -> None:
     with site("sse") as there:
         async with opened(there.servers) as box:
-            result = await ask(box, "house__big", size=3 << 20)
+            result = await ask(box, "house__big", size=16 << 20)
             assert result.status == "error"
             assert (await ask(box, "house__echo", text="still here")).text == "still here"
 
