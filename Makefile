@@ -25,8 +25,15 @@ format: .venv/.dev ## put the code in order
 golden: .venv/.dev ## write the golden conversations' expected files anew; look at the difference before you commit
 	AIBRIDGE_GOLDEN=write $(RUN) -m pytest tests/conversations
 
-bench:
-	@echo "make bench measures nothing yet: the load kit is not part of the project so far."
+bench: .venv/.runtime $(if $(QUICK),,.venv-bench/.peers) ## measure beside nginx and others; QUICK=1 takes two minutes
+	$(RUN) -m bench $(if $(QUICK),--quick) $(BENCH)
+
+# What aibridge is measured against. What cannot be installed is named by the run, and left out.
+.venv-bench/.peers: .venv/bin/python bench/peers/requirements.txt
+	$(RUN) -m venv --clear .venv-bench
+	-.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check -r bench/peers/requirements.txt
+	-npm install --silent --no-audit --no-fund --no-save --prefix .venv-bench @portkey-ai/gateway@1.15.2
+	@touch $@
 
 lock: .venv/.dev ## pin all dependencies anew, with hashes and without any host
 	.venv/bin/uv pip compile pyproject.toml $(LOCK) -o requirements.txt

@@ -1,0 +1,1 @@
+"""The load kit: aibridge beside what it is measured against, side by side in one run. See README.md."""

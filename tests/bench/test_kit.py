@@ -1,0 +1,98 @@
+"""The load kit stays alive: its C programs compile, and tiny measurements give sound numbers."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bench import contenders, works
+from bench.building import build
+from bench.contenders import Contender
+from bench.measuring import Kit, check_hidden_round
+from bench.processes import Running, started, upstream
+from bench.samples import Results, Sample, cpu_a_request, load, memory
+from bench.tables import markdown
+from bench.works import Work
+from tests.support.environment import needs
+
+TINY = [
+    replace(works.PLAIN, seconds=0.3, warm=0.2),
+    replace(works.BURST32, conns=2, seconds=0.3, warm=0.2),
+    replace(works.PACED[0], model="mock-paced-5x10", events=5, conns=3, seconds=0.4, warm=0.2, ramp=0.1),
+]
+
+
+@pytest.fixture(scope="module")
+def kit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Kit, int]]:
+    needs("gcc", "apt-get install gcc libc6-dev")
+    programs = build(tmp_path_factory.mktemp("build"))
+    with upstream(programs / "mock") as (port, pid):
+        yield Kit(programs, pid, tmp_path_factory.mktemp("bodies")), port
+
+
+def contender(name: str) -> Contender:
+    return next(each for each in contenders.ALL if each.name == name)
+
+
+@pytest.fixture(scope="module", params=["direct", "aibridge-tools-1"])
+def running(
+    request: pytest.FixtureRequest, kit: tuple[Kit, int], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Running]:
+    with started(contender(request.param), tmp_path_factory.mktemp("run"), kit[1]) as up:
+        yield up
+
+
+@pytest.mark.parametrize("work", TINY, ids=lambda work: work.name)
+def test_a_tiny_load_passes_whole(kit: tuple[Kit, int], running: Running, work: Work) -> None:
+    sample = kit[0].measure(running, work, 0)
+    assert (sample.errors, sample.error) == (0, "")
+    assert sample.requests > 0
+    assert bool(sample.events) == bool(work.events)
+    assert sample.latency_us and sample.latency_us["p50"] > 0
+    proxied = running.program is not None
+    assert bool(cpu_a_request(sample)) == bool(memory(sample)) == proxied
+
+
+def test_a_hidden_round_is_hidden(running: Running) -> None:
+    if running.program is not None:
+        check_hidden_round(running)
+
+
+def test_a_report_tells_ratios_of_one_round_and_comes_back_from_its_file(tmp_path: Path) -> None:
+    rates = {"nginx": (1000, 2000), "aibridge": (400, 400)}
+    results = Results(
+        startups={"nginx": [0.1], "aibridge": [0.5]},
+        samples=[
+            sample_of(name, number, rate) for name, both in rates.items() for number, rate in enumerate(both)
+        ],
+    )
+    results.save(tmp_path / "results.json")
+    assert load(tmp_path / "results.json") == results
+    assert "| 64 connections, requests/s against nginx | 0.15 × | 0.25 × | 0.30 × | aim |" in markdown(
+        results
+    )
+
+
+def sample_of(name: str, number: int, requests: int) -> Sample:
+    """A second of 64 connections."""
+    return Sample(
+        contender=name,
+        work="plain64",
+        round=number,
+        seconds=1.0,
+        requests=requests,
+        events=0,
+        bytes=requests * 1000,
+        open=0,
+        latency_us={"p50": 900, "p90": 1000, "p99": 2000, "max": 3000},
+        first_us=None,
+        delay_us=None,
+        cpu_proxy=0.9,
+        cpu_mock=0.1,
+        cpu_load=0.1,
+        cpu_foreign=0.0,
+        memory_kb=50_000,
+        errors=0,
+        error="",
+    )
