@@ -161,7 +161,13 @@ def test_nothing_recorded_is_said(folder: Path) -> None:
 def test_a_story_tells_who_asked_what_happened_and_how_it_ended(folder: Path) -> None:
     name = new_id()
     facts: list[Fact] = [
-        started(name, caller=Caller("key-1", "Codex", "codex/1", "session-9"), answers_call_id="call_0"),
+        started(
+            name,
+            caller=Caller("key-1", "Codex", "codex/1", "session-9"),
+            answers_call_id="call_0",
+            unavailable=("git", "web"),
+            left_out=("time__zone",),
+        ),
         round_ended(name, 1, usage=Usage(input=1200, output=30)),
         call_ended(name, status="timeout", error="no answer within 60 s", duration_ms=60000),
         call_ended(name, name="shell", injected=False, server=None, tool=None, status="relayed"),
@@ -180,6 +186,8 @@ def test_a_story_tells_who_asked_what_happened_and_how_it_ended(folder: Path) ->
         "session-9",
         "gpt-5, answered by gpt-5-2026",
         "3 injected tools",
+        "MCP servers git, web",
+        "left out   time__zone",
         PROMPT,
         "Round 1: tokens 1,200 in, 30 out",
         "time/now → timeout in 60000 ms",
