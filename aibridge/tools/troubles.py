@@ -32,7 +32,7 @@ def call_failure(where: str, error: Exception, mask: Mask) -> CallFailed:
     if _is_broken(error):
         return CallFailed("error", f"{where} failed: the connection broke, and it may have been carried out.")
     if error.code == PARSE_ERROR:
-        return CallFailed("error", f"{where} gave an answer that cannot be read.")
+        return CallFailed("error", f"{where} gave no answer that can be read; it may have been carried out.")
     return CallFailed("error", f"{where} was refused: {one_sentence(mask(error.message))}")
 
 
