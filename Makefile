@@ -44,7 +44,7 @@ LOCK := --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-annotate --no-header
 
 soak: .venv/.dev ## 30 MCP servers, 200 calls at a time and a killer for a minute
-	AIBRIDGE_SOAK=1 $(RUN) -m pytest tests/tools/test_soak.py
+	AIBRIDGE_SOAK=1 $(RUN) -m pytest -s tests/tools/test_soak.py
 
 clean:
 	rm -rf .venv .venv-clients .venv-servers .venv-sqlite tests/end_to_end/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -11,6 +11,7 @@ from mcp.server.lowlevel import Server
 from mcp.server.mcpserver import MCPServer
 
 from aibridge.config import McpServer
+from aibridge.tools import listing
 from aibridge.tools.server import Server as Connection
 from tests.tools.boxes import a_call, all_in, ask, names, opened, run, states, until
 from tests.tools.house import House
@@ -231,3 +232,11 @@ async def test_a_server_that_fails_at_its_start_is_tried_again() -> None:
     await until(lambda: connection.state == "connected")
     assert len(attempts) == 2
     await connection.aclose()
+
+
+async def test_a_change_that_nobody_tells_is_found_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listing, "RELIST_EVERY", 0.02)
+    house = House()
+    async with opened({}, {"house": house.server}) as box:
+        house.server.add_tool(house.look, "late", structured_output=False)
+        await until(lambda: any(told.name == "house__late" for told in box.explain()))

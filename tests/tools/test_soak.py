@@ -78,6 +78,11 @@ class Town:
             call = a_call(f"{name}__echo", f'{{"text": "{worker}-{at}"}}', id=f"{name} {worker}-{at}")
             [self.results[call.id]] = await box.run([call], tools, lambda call, result: None)
 
+    def summary(self) -> str:
+        """What happened, for `make soak`."""
+        statuses = Counter(result.status for result in self.results.values())
+        return f"{len(self.results)} calls ({dict(statuses)}), {self.kills.total()} kills"
+
     def check(self) -> None:
         """Every call gave its own result or a clear error, and was carried out once or, then, maybe never."""
         assert self.kills and sum(result.status == "ok" for result in self.results.values()) > SERVERS
@@ -114,6 +119,7 @@ async def test_servers_are_killed_while_calls_run(tmp_path: Path) -> None:
             for name in town.servers:
                 assert (await ask(box, f"{name}__echo", text="last")).text == "last"
         await asyncio.to_thread(town.check)
+        print(town.summary())
     finally:
         for remote in town.remotes.values():
             remote.kill()
