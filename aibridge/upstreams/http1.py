@@ -17,6 +17,8 @@ from aibridge.upstreams.headers import Pairs
 LONGEST_HEAD = 128 << 10
 """Bytes that may come without any of a body: a head, 1xx answers, trailers, chunk extensions."""
 
+_LAST_CHUNK = b"0\r\n\r\n"
+_WRONG_LENGTH = "the request's body does not have the length that its headers announce"
 _TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _REQUEST_HEAD = re.compile(rb"%b [!-~]+ HTTP/1\.1\r\n(?:%b: [^\0\r\n]*+\r\n)*+\r\n" % (_TOKEN, _TOKEN))
 _FRAMING = frozenset({b"content-length", b"transfer-encoding"})
@@ -36,33 +38,47 @@ def request_head(request: httpx2.Request) -> bytes:
     return head
 
 
+def whole_request(request: httpx2.Request, body: httpx2.ByteStream) -> bytes:
+    """The head, and a body that is known. Raises LocalProtocolError."""
+    data = b"".join(body)
+    length = _announced(request)
+    if length is None:
+        data = (_chunk(data) if data else b"") + _LAST_CHUNK
+    elif length != len(data):
+        raise httpx2.LocalProtocolError(_WRONG_LENGTH)
+    return request_head(request) + data
+
+
 async def request_body(request: httpx2.Request) -> AsyncGenerator[bytes]:
-    """The body in the frame that the headers announce. Raises LocalProtocolError."""
+    """A body that comes in pieces, in the frame that the headers announce. Raises LocalProtocolError."""
     assert isinstance(request.stream, httpx2.AsyncByteStream)
     left = _announced(request)
     async for data in request.stream:
         if left is None:
             if data:
-                yield b"%x\r\n%b\r\n" % (len(data), data)
+                yield _chunk(data)
         else:
             left -= len(data)
             if left < 0:
                 break
             yield data
     if left:
-        raise httpx2.LocalProtocolError(
-            "the request's body does not have the length that its headers announce"
-        )
+        raise httpx2.LocalProtocolError(_WRONG_LENGTH)
     if left is None:
-        yield b"0\r\n\r\n"
+        yield _LAST_CHUNK
+
+
+def _chunk(data: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(data), data)
 
 
 def _announced(request: httpx2.Request) -> int | None:
     """The length of the body; None where it is chunked."""
-    if "transfer-encoding" in request.headers:
+    headers = {name.lower(): value for name, value in request.headers.raw}
+    if b"transfer-encoding" in headers:
         return None
-    length = request.headers.get("content-length", "0")
-    if not length.isdecimal():
+    length = headers.get(b"content-length", b"0")
+    if not length.isdigit():
         raise httpx2.LocalProtocolError("the request's content-length is no number")
     return int(length)
 

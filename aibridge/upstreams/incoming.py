@@ -34,7 +34,7 @@ class Incoming(httpx2.AsyncByteStream):
         self._loop = asyncio.get_running_loop()
         self._waiter: asyncio.Future[None] | None = None
         self._error: Exception | None = None
-        self._heard = 0.0
+        self._waits_since = 0.0
         self._left = False
         self._timer: asyncio.TimerHandle | None = None
         """While the caller reads: silence. Once it has left: the end of the answer is late."""
@@ -82,7 +82,7 @@ class Incoming(httpx2.AsyncByteStream):
         if self._error is not None:
             raise self._error
         self._waiter = self._loop.create_future()
-        self._heard = self._loop.time()
+        self._waits_since = self._loop.time()
         try:
             await self._waiter
         except asyncio.CancelledError:
@@ -101,9 +101,6 @@ class Incoming(httpx2.AsyncByteStream):
     def received(self, data: bytes) -> None:
         """Bytes came."""
         self.untouched = False
-        self._heard = self._loop.time()
-        if self._error is not None and not self._left:
-            return
         try:
             self._parser.feed(data)
         except Broken as error:
@@ -162,9 +159,9 @@ class Incoming(httpx2.AsyncByteStream):
             self._waiter.set_result(None)
 
     def _check_silence(self) -> None:
-        """Nothing for `read_timeout` seconds while the caller waits ends the body; else look again later."""
+        """A caller that waits for `read_timeout` seconds ends the body; any other is looked after later."""
         assert self._idle is not None
-        rest = self._heard + self._idle - self._loop.time() if self._waiter else self._idle
+        rest = self._waits_since + self._idle - self._loop.time() if self._waiter else self._idle
         if rest > 0:
             self._timer = self._loop.call_later(rest, self._check_silence)
         else:

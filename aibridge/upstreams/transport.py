@@ -16,7 +16,7 @@ import httpx2
 
 from aibridge import tasks
 from aibridge.upstreams.connection import Connection
-from aibridge.upstreams.http1 import request_body, request_head
+from aibridge.upstreams.http1 import request_body, request_head, whole_request
 from aibridge.upstreams.incoming import Incoming
 from aibridge.upstreams.pool import Clocks, Origin
 
@@ -33,7 +33,7 @@ class Http1Transport(httpx2.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Send `request`; the response's stream has to be closed, also by who does not read it."""
         clocks: Clocks = request.extensions.get("timeout", {})
-        origin, head = self._origin(request.url), await _first_bytes(request)
+        origin, head = self._origin(request.url), _first_bytes(request)
         connection = await origin.acquire(clocks)
         incoming = Incoming(connection, request.method, clocks.get("read"))
         try:
@@ -82,12 +82,11 @@ async def _ask(
     return await incoming.response()
 
 
-async def _first_bytes(request: httpx2.Request) -> bytes:
+def _first_bytes(request: httpx2.Request) -> bytes:
     """The head, and with it the body where that is known. Raises LocalProtocolError."""
-    head = request_head(request)
-    if not isinstance(request.stream, httpx2.ByteStream):
-        return head
-    return b"".join([head, *[piece async for piece in request_body(request)]])
+    if isinstance(request.stream, httpx2.ByteStream):
+        return whole_request(request, request.stream)
+    return request_head(request)
 
 
 async def _upload(request: httpx2.Request, connection: Connection, incoming: Incoming) -> None:

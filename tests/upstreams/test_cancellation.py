@@ -12,6 +12,7 @@ from tests.upstreams.peers import (
     CHUNKED,
     HELLO,
     LAST,
+    SIZED,
     Peer,
     ask,
     request,
@@ -60,6 +61,29 @@ def test_a_request_that_is_cancelled_anywhere_leaves_nothing_behind(run: Run, up
     run(main())
 
 
+def test_being_cancelled_as_the_answer_ends_does_no_harm_to_who_has_the_connection_next(run: Run) -> None:
+    async def pieces() -> AsyncIterator[bytes]:
+        yield b"not to be tried again"
+
+    async def main() -> None:
+        async with serving(lambda peer: peer.say(SIZED)) as server:
+            for turns in range(1000):
+                async with transport(limit=1) as sender:
+                    first = tasks.start(ask(sender, request(server.port)), "first")
+                    await asyncio.sleep(0)
+                    second = tasks.start(ask(sender, upload(server.port, pieces())), "second")
+                    for _ in range(turns):
+                        await asyncio.sleep(0)
+                    through = first.done()
+                    first.cancel()
+                    assert await second == (200, b"hello")
+                    await tasks.stop(first)
+                if through:
+                    break
+
+    run(main())
+
+
 def test_being_cancelled_while_waiting_for_a_piece_closes_the_connection_at_once(run: Run) -> None:
     async def stream(peer: Peer) -> None:
         await peer.say(CHUNKED + HELLO)
@@ -76,6 +100,26 @@ def test_being_cancelled_while_waiting_for_a_piece_closes_the_connection_at_once
             await tasks.stop(work)
             await server.deserted()
             await response.stream.aclose()
+
+    run(main())
+
+
+def test_closing_the_transport_at_any_moment_leaves_no_connection(run: Run) -> None:
+    async def stream(peer: Peer) -> None:
+        await peer.say(CHUNKED + HELLO)
+        await peer.leaving()
+
+    async def main() -> None:
+        for turns in range(20):
+            async with serving(stream) as server, transport() as sender:
+                work = tasks.start(ask(sender, request(server.port)), "request")
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+                await sender.aclose()
+                with pytest.raises(httpx2.TransportError):
+                    await work
+                if server.connections:
+                    await server.deserted()
 
     run(main())
 

@@ -1,7 +1,7 @@
 """The parser of answers without any network: whole, byte by byte, and chopped at random."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from itertools import pairwise
 from typing import Any
 
@@ -10,7 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aibridge.upstreams.http1 import LONGEST_HEAD, AnswerParser, Broken, request_body, request_head
+from aibridge.upstreams.http1 import (
+    LONGEST_HEAD,
+    AnswerParser,
+    Broken,
+    request_body,
+    request_head,
+    whole_request,
+)
 from tests.upstreams.peers import CHUNKED, HELLO, LAST, SIZED, Pieces
 
 ENDED = object()
@@ -208,6 +215,8 @@ async def _pieces(*pieces: bytes) -> AsyncIterator[bytes]:
 
 
 def _framed(headers: dict[str, str], *pieces: bytes) -> bytes:
+    """A body that comes in pieces, framed."""
+
     async def framed() -> bytes:
         request = httpx2.Request("POST", "http://up/", headers=headers, stream=Pieces(_pieces(*pieces)))
         return b"".join([piece async for piece in request_body(request)])
@@ -215,14 +224,27 @@ def _framed(headers: dict[str, str], *pieces: bytes) -> bytes:
     return asyncio.run(framed())
 
 
-def test_a_body_is_framed_as_its_headers_announce() -> None:
-    chunked = {"transfer-encoding": "chunked"}
-    assert _framed(chunked, b"hel", b"", b"lo") == b"3\r\nhel\r\n2\r\nlo\r\n0\r\n\r\n"
-    assert _framed(chunked) == b"0\r\n\r\n"
-    assert _framed({"content-length": "5"}, b"hel", b"", b"lo") == b"hello"
-    assert _framed({}) == b""
+def _framed_whole(headers: dict[str, str], *pieces: bytes) -> bytes:
+    """A body that is known, framed."""
+    body = httpx2.ByteStream(b"".join(pieces))
+    request = httpx2.Request("POST", "http://up/", headers=headers, stream=body)
+    return whole_request(request, body).removeprefix(request_head(request))
+
+
+@pytest.mark.parametrize("framed", [_framed, _framed_whole])
+def test_a_body_is_framed_as_its_headers_announce(framed: Callable[..., bytes]) -> None:
+    chunked = {"Transfer-Encoding": "chunked"}
+    assert framed(chunked, b"hello") == b"5\r\nhello\r\n0\r\n\r\n"
+    assert framed(chunked) == b"0\r\n\r\n"
+    assert framed({"Content-Length": "5"}, b"hel", b"", b"lo") == b"hello"
+    assert framed({}) == b""
     for length, body in (("4", b"hello"), ("6", b"hello"), ("x", b"hello"), ("0", b"h")):
         with pytest.raises(httpx2.LocalProtocolError):
-            _framed({"content-length": length}, body)
+            framed({"content-length": length}, body)
     with pytest.raises(httpx2.LocalProtocolError):
-        _framed({}, b"hello")
+        framed({}, b"hello")
+
+
+def test_each_piece_of_a_body_is_a_chunk() -> None:
+    chunked = {"transfer-encoding": "chunked"}
+    assert _framed(chunked, b"hel", b"", b"lo") == b"3\r\nhel\r\n2\r\nlo\r\n0\r\n\r\n"

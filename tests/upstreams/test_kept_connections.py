@@ -87,7 +87,12 @@ def test_a_stream_whose_end_is_late_is_let_go_of_at_once_and_its_connection_kept
 
 
 @pytest.mark.parametrize("more", [b"", HELLO, HELLO * 200_000])
-def test_a_stream_that_is_left_before_its_end_closes_its_connection(run: Run, more: bytes) -> None:
+def test_a_stream_that_is_left_before_its_end_closes_its_connection(
+    run: Run, more: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if more:  # then nobody waits for the end
+        monkeypatch.setattr("aibridge.upstreams.incoming.AFTER_END", 60)
+
     async def main() -> None:
         left = asyncio.Event()
 
@@ -108,6 +113,23 @@ def test_a_stream_that_is_left_before_its_end_closes_its_connection(run: Run, mo
     run(main())
 
 
+def test_a_stream_that_is_left_with_more_of_it_unread_closes_its_connection_at_once(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aibridge.upstreams.incoming.AFTER_END", 60)
+
+    async def stream(peer: Peer) -> None:
+        await peer.say(CHUNKED + HELLO)
+        await peer.leaving()
+
+    async def main() -> None:
+        async with serving(stream) as server, transport(limit=1) as sender:
+            await _leave(await sender.handle_async_request(request(server.port)))
+            await server.deserted()
+
+    run(main())
+
+
 @pytest.mark.parametrize("leave", [Peer.hang_up, Peer.reset])
 def test_a_stale_connection_is_tried_once_more_on_a_new_one(run: Run, leave: object) -> None:
     async def answer(peer: Peer) -> None:
@@ -122,6 +144,48 @@ def test_a_stale_connection_is_tried_once_more_on_a_new_one(run: Run, leave: obj
             for number in range(1, 4):
                 assert await ask(sender, request(server.port)) == (200, b"hello")
                 assert server.connections == number
+
+    run(main())
+
+
+def test_where_one_kept_connection_is_stale_the_others_are_not_tried(run: Run) -> None:
+    async def main() -> None:
+        together = asyncio.Barrier(3)
+
+        async def answer(peer: Peer) -> None:
+            if peer.asked > 1:
+                peer.hang_up()
+                return
+            if peer.number <= 3:
+                await together.wait()
+            await peer.say(SIZED)
+
+        async with serving(answer) as server, transport(limit=3) as sender:
+            await asyncio.gather(*(ask(sender, request(server.port)) for _ in range(3)))
+            assert await ask(sender, request(server.port)) == (200, b"hello")
+            assert (server.connections, len(server.heard)) == (4, 5)
+
+    run(main())
+
+
+def test_a_connection_that_nobody_wants_is_closed_and_one_in_use_is_not(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aibridge.upstreams.connection.KEPT", 0.2)
+
+    async def main() -> None:
+        async def answer(peer: Peer) -> None:
+            if peer.asked == 2:
+                pause = asyncio.Event()
+                asyncio.get_running_loop().call_later(0.4, pause.set)
+                await pause.wait()
+            await peer.say(SIZED)
+
+        async with serving(answer) as server, transport() as sender:
+            for _ in range(2):
+                assert await ask(sender, request(server.port)) == (200, b"hello")
+            assert server.connections == 1
+            await server.deserted()
 
     run(main())
 

@@ -56,6 +56,7 @@ def test_a_body_that_pauses_for_less_than_the_read_timeout_each_time_is_whole(ru
 
 def test_a_caller_that_is_slow_is_not_an_upstream_that_is_silent(run: Run) -> None:
     async def main() -> None:
+        loop = asyncio.get_running_loop()
         first, last = asyncio.Event(), asyncio.Event()
 
         async def stream(peer: Peer) -> None:
@@ -67,16 +68,16 @@ def test_a_caller_that_is_slow_is_not_an_upstream_that_is_silent(run: Run) -> No
             await peer.leaving()
 
         async with serving(stream) as server, transport() as sender:
-            response = await sender.handle_async_request(request(server.port, clocks=_clocks(read=0.1)))
+            response = await sender.handle_async_request(request(server.port, clocks=_clocks(read=0.4)))
             assert isinstance(response.stream, httpx2.AsyncByteStream)
             pieces = aiter(response.stream)
             assert await anext(pieces) == b"hello"
-            asyncio.get_running_loop().call_soon(first.set)
+            loop.call_soon(first.set)
             assert await anext(pieces) == b"hello"  # had to wait: the clock runs
             busy = asyncio.Event()
-            asyncio.get_running_loop().call_later(0.35, busy.set)
+            loop.call_later(1.0, busy.set)
             await busy.wait()
-            asyncio.get_running_loop().call_soon(last.set)
+            loop.call_later(0.3, last.set)  # longer than until the clock is looked at again
             assert await anext(pieces) == b"hello"
             with pytest.raises(httpx2.ReadTimeout):
                 await anext(pieces)
@@ -136,14 +137,14 @@ def test_a_slow_upstream_that_takes_a_little_all_the_time_is_no_timeout(run: Run
         async def sip(peer: Peer) -> None:
             await peer.hear_head()
             for _ in range(8):
-                await peer.reader.readexactly(1_500_000)
+                await peer.reader.readexactly(3_000_000)
                 pause = asyncio.Event()
-                loop.call_later(0.05, pause.set)
+                loop.call_later(0.1, pause.set)
                 await pause.wait()
             await peer.say(SIZED)
 
         async with serving(sip, kind=Early) as server, transport() as sender:
-            asked = request(server.port, clocks=_clocks(write=0.2), body=b"x" * 12_000_000)
+            asked = request(server.port, clocks=_clocks(write=0.2), body=b"x" * 24_000_000)
             assert await ask(sender, asked) == (200, b"hello")
 
     run(main())
