@@ -5,7 +5,7 @@ Machines are noisy, so only numbers of one round are compared; what is told is t
 
 import json
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -101,29 +101,33 @@ class Results:
     bare_calls_us: list[float] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)
 
-    def by_round(self, contender: str, work: str, metric: Metric) -> dict[int, float]:
-        """The metric in each round; disturbed rounds only where there are no others."""
-        found = [each for each in self.samples if (each.contender, each.work) == (contender, work)]
-        kept = [each for each in found if not each.disturbed] or found
-        values = ((each.round, metric(each)) for each in kept)
-        return {number: value for number, value in values if value is not None}
+    def by_round(self, contender: str, work: str) -> dict[int, Sample]:
+        """The sample of each round."""
+        return {each.round: each for each in self.samples if (each.contender, each.work) == (contender, work)}
 
     def median(self, contender: str, work: str, metric: Metric) -> float | None:
-        """The median over rounds."""
-        values = self.by_round(contender, work, metric).values()
-        return statistics.median(values) if values else None
+        """The median over rounds; disturbed ones count only where there are no others."""
+        return _median([(metric(each), each.disturbed) for each in self.by_round(contender, work).values()])
 
     def ratio(self, contender: str, base: str, work: str, metric: Metric) -> float | None:
         """Median over rounds of `contender` divided by `base` in the same round."""
-        mine, other = self.by_round(contender, work, metric), self.by_round(base, work, metric)
-        shared = [mine[number] / other[number] for number in mine if other.get(number)]
-        return statistics.median(shared) if shared else None
+        return self._compared(contender, base, work, metric, lambda mine, other: mine / other)
 
     def added(self, contender: str, base: str, work: str, metric: Metric) -> float | None:
         """Median over rounds of `contender` less `base` in the same round."""
-        mine, other = self.by_round(contender, work, metric), self.by_round(base, work, metric)
-        shared = [mine[number] - other[number] for number in mine if number in other]
-        return statistics.median(shared) if shared else None
+        return self._compared(contender, base, work, metric, lambda mine, other: mine - other)
+
+    def _compared(
+        self, contender: str, base: str, work: str, metric: Metric, how: Callable[[float, float], float]
+    ) -> float | None:
+        bases = self.by_round(base, work)
+        found: list[tuple[float | None, bool]] = []
+        for number, sample in self.by_round(contender, work).items():
+            if (other := bases.get(number)) and (divisor := metric(other)):
+                mine = metric(sample)
+                value = None if mine is None else how(mine, divisor)
+                found.append((value, sample.disturbed or other.disturbed))
+        return _median(found)
 
     def startup(self, contender: str) -> float | None:
         """Median seconds until the first 200."""
@@ -135,6 +139,13 @@ class Results:
         samples = ",\n".join(json.dumps(each) for each in told.pop("samples"))
         rest = json.dumps(told, indent=1)
         path.write_text(f'{rest[:-2]},\n "samples": [\n{samples}\n]\n}}\n')
+
+
+def _median(found: Sequence[tuple[float | None, bool]]) -> float | None:
+    """Of values and whether each was disturbed."""
+    known = [(value, disturbed) for value, disturbed in found if value is not None]
+    quiet = [value for value, disturbed in known if not disturbed]
+    return statistics.median(quiet or [value for value, _ in known]) if known else None
 
 
 def load(path: Path) -> Results:

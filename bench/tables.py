@@ -130,7 +130,7 @@ def _growth(results: Results) -> str:
         [f"{work.about}, {_tools(name)}", *_cost(results, name, work.name)]
         for name in ("aibridge", f"{TOOLS}20")
         for work in EARLIER
-        if results.by_round(name, work.name, P50)
+        if results.by_round(name, work.name)
     ]
     rows += [[_tools(name), *_cost(results, name, "plain1")] for name in ("aibridge", *with_tools)]
     streams = [[work.about, number(results.median("aibridge", work.name, memory))] for work in OPEN]

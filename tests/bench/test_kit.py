@@ -11,7 +11,7 @@ from bench.building import build
 from bench.contenders import Contender
 from bench.measuring import Kit, check_hidden_round
 from bench.processes import Running, started, upstream
-from bench.samples import Results, Sample, cpu_a_request, load, memory
+from bench.samples import Results, Sample, cpu_a_request, load, memory, requests_a_second
 from bench.tables import markdown
 from bench.works import Work
 from tests.support.environment import needs
@@ -74,7 +74,19 @@ def test_a_report_tells_ratios_of_one_round_and_comes_back_from_its_file(tmp_pat
     )
 
 
-def sample_of(name: str, number: int, requests: int) -> Sample:
+def test_disturbed_rounds_count_only_where_no_pair_was_quiet() -> None:
+    samples = [
+        *(sample_of("nginx", 0, 1000), sample_of("aibridge", 0, 100, foreign=1.5)),
+        *(sample_of("nginx", 1, 1000, foreign=1.5), sample_of("aibridge", 1, 300)),
+    ]
+    results = Results(samples=samples)
+    assert results.ratio("aibridge", "nginx", "plain64", requests_a_second) == 0.2
+    samples += [sample_of("nginx", 2, 1000), sample_of("aibridge", 2, 400)]
+    assert results.ratio("aibridge", "nginx", "plain64", requests_a_second) == 0.4
+    assert results.median("aibridge", "plain64", requests_a_second) == 350
+
+
+def sample_of(name: str, number: int, requests: int, foreign: float = 0.0) -> Sample:
     """A second of 64 connections."""
     return Sample(
         contender=name,
@@ -91,7 +103,7 @@ def sample_of(name: str, number: int, requests: int) -> Sample:
         cpu_proxy=0.9,
         cpu_mock=0.1,
         cpu_load=0.1,
-        cpu_foreign=0.0,
+        cpu_foreign=foreign,
         memory_kb=50_000,
         errors=0,
         error="",
