@@ -96,9 +96,10 @@ class Recall:
         """Keep what an exchange hid; `request` is its client's, `answer` as the client sees it."""
         if self._store is None:
             return
-        window = [message for _, message in request.visible()][-WINDOW:]
+        window = [_said(message) for _, message in request.visible()[-WINDOW:]]
+        key = _key(_digest(asdict(whose)), window, _said(answer))
         kept = Kept(unit, upstream, request.asked.model)
-        await self._store.put(_key(whose, window, answer), kept.dumps(), newest_wins=whose.named)
+        await self._store.put(key, kept.dumps(), newest_wins=whose.named)
 
     def _within_limit(self, kept: Mapping[int, Kept]) -> dict[int, Kept]:
         """As many as fit, the newest first."""
@@ -113,19 +114,26 @@ class Recall:
 
 
 def _keys(visible: Sequence[tuple[int, Visible]], whose: Whose) -> dict[int, bytes]:
-    """The key of every answer among the messages, by its place."""
-    messages = [message for _, message in visible]
+    """The key of every answer among the messages, by its place; each message is read once."""
+    owner = _digest(asdict(whose))
+    said = [_said(message) for _, message in visible]
     return {
-        at: _key(whose, messages[max(0, number - WINDOW) : number], message)
+        at: _key(owner, said[max(0, number - WINDOW) : number], said[number])
         for number, (at, message) in enumerate(visible)
         if message.role in ANSWERERS
     }
 
 
-def _key(whose: Whose, window: Sequence[Visible], answer: Visible) -> bytes:
-    parts = [[whose.dialect, whose.caller, whose.user, whose.session, whose.scope]]
-    told = [*parts, *([m.role, m.text, m.calls] for m in (*window, answer))]
-    return hashlib.sha256(json.dumps(told, separators=(",", ":")).encode()).digest()
+def _key(owner: bytes, window: Sequence[bytes], answer: bytes) -> bytes:
+    return hashlib.sha256(b"".join((owner, *window, answer))).digest()
+
+
+def _said(message: Visible) -> bytes:
+    return _digest([message.role, message.text, message.calls])
+
+
+def _digest(value: Any) -> bytes:
+    return hashlib.sha256(json.dumps(value, separators=(",", ":")).encode()).digest()
 
 
 def _tuples(value: Any) -> Any:

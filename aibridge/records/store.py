@@ -30,6 +30,7 @@ class Store:
         self.engine = engines.open_engine(url)
         self._reading = engines.reading(self.engine)
         self._file: tuple[int, int] | None = None
+        self._statements: dict[tuple[str, frozenset[str], tuple[str, ...]], sa.Insert] = {}
 
     @property
     def exists(self) -> bool:
@@ -127,7 +128,11 @@ class Store:
             connection.execute(engines.insert_once(self.engine.dialect.name, settings), row)
 
     def _statement(self, upsert: Upsert, values: Values) -> sa.Insert:
-        return engines.upsert(self.engine.dialect.name, upsert.table, values.keys(), upsert.once)
+        key = (upsert.table.name, upsert.once, tuple(values))
+        if key not in self._statements:
+            dialect = self.engine.dialect.name
+            self._statements[key] = engines.upsert(dialect, upsert.table, values.keys(), upsert.once)
+        return self._statements[key]
 
 
 @contextmanager
