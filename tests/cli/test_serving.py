@@ -4,12 +4,21 @@ import os
 import sys
 from pathlib import Path
 
+import httpx2
+
 from tests.support.environment import clean_env, free_port
 from tests.support.processes import run, running
 from tests.support.raw import ask
 from tests.support.serving import Model
+from tests.support.waiting import eventually
 
 COMMAND = (sys.executable, "-W", "error", "-m", "aibridge.cli")
+
+
+def _has_tools(port: int) -> bool:
+    with httpx2.Client(trust_env=False) as client:
+        servers = client.get(f"http://127.0.0.1:{port}/readyz").json()["mcp_servers"]
+    return all(server["state"] == "connected" for server in servers.values())
 
 
 def test_serve_works_without_a_file(model: Model, tmp_path: Path) -> None:
@@ -18,6 +27,7 @@ def test_serve_works_without_a_file(model: Model, tmp_path: Path) -> None:
     options = ("--upstream", model.base_url, "--api-key-env", "MY_KEY", "--mcp", mcp, "--port", str(port))
     env = clean_env(tmp_path / "home", MY_KEY="sk-my-own-key")
     with running((*COMMAND, "serve", *options), tmp_path, env, f"http://127.0.0.1:{port}/healthz") as program:
+        eventually(lambda: _has_tools(port), 30, "the connection to the MCP server")
         said = 'call add {"a": 19, "b": 23}'
         got = ask(
             port, [("Authorization", "Bearer sk-callers")], messages=[{"role": "user", "content": said}]
