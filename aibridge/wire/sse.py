@@ -64,6 +64,10 @@ class Decoder:
         """The events that are whole after `chunk`. Raises TooLong."""
         known = len(self._buffer)
         buffer = self._buffer + chunk if known else chunk
+        if b"\r" not in buffer:  # nearly always: then two line feeds are the one way to end an event
+            *whole, self._buffer = buffer.split(b"\n\n")
+            self._check_length()
+            return [Event(each + b"\n\n") for each in whole]
         events: list[Event] = []
         start = 0
         # A blank line may have begun in the last three bytes before this chunk (CRLF CR | LF).
@@ -76,9 +80,12 @@ class Decoder:
             start = end
             found = BLANK_LINE.search(buffer, start)
         self._buffer = buffer[start:]
+        self._check_length()
+        return events
+
+    def _check_length(self) -> None:
         if len(self._buffer) > self._longest:
             raise TooLong
-        return events
 
     def finish(self) -> list[Event]:
         """What is left at the end of the stream: an event that lacks its blank line, if it has any line.

@@ -21,6 +21,7 @@ MEANINGFUL = re.compile(rb'"(?:tool_calls|usage|error|finish_reason)"\s*+:\s*+(?
 TEXT = re.compile(rb'"content"\s*+:\s*+(?:"(?!")|\[\s*+[^\]\s])')
 CHUNK = frozenset({"id", "choices", "usage"})
 """Keys of which every chunk has one."""
+WORDS = (b'"tool_calls"', b'"usage"', b'"error"', b"[DONE]")
 Piece = tuple[Draft, dict[str, Any]]
 
 
@@ -109,7 +110,7 @@ class StreamRound:
         """True where the client gets these bytes as they are and nothing in them has to be understood."""
         self.text_seen = self.text_seen or bool(TEXT.search(raw))
         known = self._first and self._face.fields is not None and not self._one_text
-        return known and not MEANINGFUL.search(raw)
+        return known and not _may_mean_something(raw)
 
     def _show(self, event: Event) -> bytes:
         if self._passes(event.raw):
@@ -256,6 +257,14 @@ def _is_torn(event: Event) -> bool:
     if event.data is None:
         return not event.comment_only
     return event.data.strip() != b"[DONE]" and parsed(event) is None
+
+
+def _may_mean_something(raw: bytes) -> bool:
+    """The words first: they are found several times faster than the pattern, and mostly are not there."""
+    unfinished = raw.count(b'"finish_reason":null')
+    if raw.count(b'"finish_reason"') == unfinished and not any(word in raw for word in WORDS):
+        return False
+    return MEANINGFUL.search(raw) is not None
 
 
 def _says_something(delta: dict[str, Any]) -> bool:
