@@ -47,7 +47,8 @@ soak: .venv/.dev ## 30 MCP servers, 200 calls at a time and a killer for a minut
 	AIBRIDGE_SOAK=1 $(RUN) -m pytest -s tests/tools/test_soak.py
 
 clean:
-	rm -rf .venv .venv-clients .venv-servers .venv-sqlite tests/end_to_end/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-clients .venv-servers .venv-sqlite .venv-bench bench/build tests/end_to_end/node_modules
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
