@@ -96,7 +96,5 @@ async def _upload(request: httpx2.Request, connection: Connection, incoming: Inc
             async for piece in pieces:
                 connection.write(piece)
                 await connection.drained()
-                if connection.closed:
-                    return
     except Exception as error:
         incoming.failed(error)
