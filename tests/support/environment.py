@@ -10,7 +10,7 @@ import pytest
 
 END_TO_END = Path(__file__).parent.parent / "end_to_end"
 NODE_MODULES = END_TO_END / "node_modules"
-NPM_CI = f"run `npm ci` in {END_TO_END.name}/ below tests/"
+NPM_CI = f"run `npm install --no-save` in {END_TO_END.name}/ below tests/"
 
 
 def free_port() -> int:
