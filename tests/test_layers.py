@@ -32,7 +32,7 @@ ONLY_IN = {
     "httpx2": {"upstreams", "tools", "app"},
     "sqlalchemy": {"records"},
     "alembic": {"records"},
-    "aiohttp": {"upstreams"},
+    "aiohttp": set[str](),
     "httpx": set[str](),
 }
 FOR_TYPES_ONLY = {("cli", "sqlalchemy")}

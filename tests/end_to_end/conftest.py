@@ -11,7 +11,7 @@ from tests.support.serving import Model
 pytest.register_assert_rewrite("tests.end_to_end.conversations", "tests.end_to_end.talking")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def shared_bridge(shared_model: Model, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bridge]:
     config = {
         "upstreams": {"scripted": {"base_url": shared_model.base_url}},

@@ -111,8 +111,9 @@ async def test_a_program_that_keeps_ending_is_only_tried_now_and_then(
 @pytest.mark.anyio
 @pytest.mark.usefixtures("nothing_left")
 async def test_a_program_that_was_killed_by_somebody_is_not_a_zombie(house_program: McpServer) -> None:
+    before = set(_children(os.getpid()))
     async with opened({"house": house_program}) as box:
-        [pid] = map(int, _children(os.getpid()))
+        [pid] = map(int, set(_children(os.getpid())) - before)
         os.kill(pid, signal.SIGKILL)
         await until(lambda: box.states()["house"]["restarts"] == 1)
         with pytest.raises(ProcessLookupError):

@@ -137,10 +137,11 @@ async def test_noise_on_stdout_does_no_harm() -> None:
 
 @pytest.mark.parametrize(("kept_away", "offered"), [(60.0, True), (0.0, False)])
 async def test_the_last_known_tools_are_offered_for_a_while(kept_away: float, offered: bool) -> None:
+    before = children()
     server = Server("house", house()["house"], kept_away=kept_away)
     server.start()
     await until(lambda: server.state == "connected")
-    [pid] = children()
+    [pid] = children() - before
     os.kill(pid, signal.SIGKILL)
     await until(lambda: server.state == "unavailable")
     assert bool(server.listing().tools) == offered
