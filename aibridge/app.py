@@ -30,9 +30,10 @@ from aibridge.config import Config
 from aibridge.dialects import DIALECTS, OPENAI
 from aibridge.errors import BridgeError, Kind
 from aibridge.telemetry.endings import all_of, log_failures
+from aibridge.telemetry.metrics import CONTENT_TYPE, exposition
 from aibridge.web.bridge_routes import BridgeRoute
 from aibridge.web.guard import Guard
-from aibridge.web.health_routes import healthz, readiness
+from aibridge.web.health_routes import healthz, metrics, readiness
 from aibridge.web.mcp_routes import PATH as MCP_PATH
 from aibridge.web.mcp_routes import McpRoute, tell_call
 from aibridge.web.models_routes import models
@@ -83,6 +84,7 @@ class App:
             routes=[
                 Route("/healthz", healthz),
                 Route("/readyz", readiness(self.states)),
+                Route("/metrics", metrics(self._metrics, CONTENT_TYPE)),
                 *(Route(path, model_routes) for path in ("/v1/models", "/models")),
                 *(Route(path, tool_routes) for path in ("/v1/tools", "/tools")),
             ],
@@ -188,6 +190,9 @@ class App:
             await toolbox.aclose()
             await router.aclose()
             await asyncio.to_thread(recorder.close)
+
+    def _metrics(self) -> bytes:
+        return exposition(self.rooms().toolbox.states())
 
     def _secret(self) -> bytes:
         return self.rooms().recorder.caller_secret()

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 
 from aibridge import __version__
 from aibridge.errors import BridgeError
@@ -16,6 +16,18 @@ GOOD = {"ok", "connected", "idle", "unknown"}
 async def healthz(_request: Request) -> JSONResponse:
     """Alive."""
     return JSONResponse({"status": "ok"})
+
+
+def metrics(told: Callable[[], bytes], content_type: str) -> Callable[[Request], Awaitable[Response]]:
+    """The endpoint `/metrics`."""
+
+    async def tell(_request: Request) -> Response:
+        try:
+            return Response(told(), media_type=content_type)
+        except BridgeError as error:
+            return Response(error.message, error.kind.status, media_type="text/plain")
+
+    return tell
 
 
 def readiness(states: Callable[[], dict[str, Any]]) -> Callable[[Request], Awaitable[JSONResponse]]:
