@@ -15,10 +15,7 @@ def test_calls_failures_and_servers_that_are_away_are_counted(tmp_path: Path, mo
     config = configuration(tmp_path, model.base_url, mcp_servers=gone)
     script = 'call add {"a": 1, "b": 2} and call weather {}'
     with bridged(tmp_path, config, tools={"demo": create_server()}, awaited=["demo"]) as bridge:
-        ask(
-            bridge.port,
-            messages=[{"role": "user", "content": 'call add {"a": 1, "b": 2} and call weather {}'}],
-        )
+        ask(bridge.port, messages=[{"role": "user", "content": script}])
         got = send(bridge.port, method="GET", path="/metrics")
     assert (got.status, got.header("content-type")) == (200, "text/plain; version=0.0.4; charset=utf-8")
     families = text_string_to_metric_families(got.body.decode())
