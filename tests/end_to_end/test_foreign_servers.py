@@ -12,11 +12,11 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse
 from starlette.routing import Route
 
-from tests.support.bridge import Bridge
+from tests.support.bridge import Bridge, Json
 from tests.support.environment import node_program, python_program, server_program
 from tests.support.serving import Model, serving
+from tests.support.waiting import eventually
 
-Json = dict[str, Any]
 PAGE = "<html><body><h1>Timetable</h1><p>The ferry leaves at noon.</p></body></html>"
 
 
@@ -169,6 +169,12 @@ def test_one_turn_calls_all_of_them(bridge: Bridge, folder: Path) -> None:
         "call memory__read_graph {}",
     )
     assert "UTC" in text and "On branch" in text and "Echo: all" in text and "shelf" in text
-    bridge.ended()
-    calls = bridge.rows("tool_calls")[-6:]
-    assert {call["status"] for call in calls} == {"ok"} and len({call["server"] for call in calls}) == 6
+
+    def newest() -> list[Json]:
+        """The calls of the newest exchange that has any; it is written a moment after its answer."""
+        calls = bridge.rows("tool_calls")
+        return [call for call in calls if call["exchange_id"] == calls[-1]["exchange_id"]]
+
+    eventually(lambda: len(newest()) == 6, what="the records of the six calls")
+    assert {call["status"] for call in newest()} == {"ok"}
+    assert len({call["server"] for call in newest()}) == 6
