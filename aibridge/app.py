@@ -77,9 +77,7 @@ class App:
         )
         self._mcp = McpRoute(lambda: self.rooms().endpoint, self._secret)
         tool_routes = tools_listing(lambda: self.rooms().toolbox, inject=self.config.bridge.inject)
-        model_routes = models(
-            lambda: self.rooms().models.merged, lambda: self.rooms().recorder.caller_secret()
-        )
+        model_routes = models(lambda: self.rooms().models.merged, self._secret)
         self._rest = Starlette(
             routes=[
                 Route("/healthz", healthz),

@@ -4,6 +4,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
 
 from aibridge.bridge.events import Begin, Cut, Event, Relay
+from aibridge.bridge.exchange import error_headers
 from aibridge.bridge.ports import HeaderPairs, Opener
 from aibridge.bridge.story import Story
 from aibridge.dialects.base import Asked, Dialect, Turn
@@ -54,7 +55,7 @@ class Passing:
             story.fails(error, error.kind.status)
             if began:
                 raise Cut from error  # bytes of the upstream's own have left: nothing of ours can follow
-            yield Begin(error.kind.status, [(b"content-type", b"application/json")])
+            yield Begin(error.kind.status, error_headers(error))
             yield Relay(self.dialect.error_body(error), last=True)
         finally:
             story.ends("cancelled", CLIENT_LEFT)

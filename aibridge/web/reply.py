@@ -13,6 +13,7 @@ from starlette.types import Receive, Send
 
 from aibridge import tasks
 from aibridge.bridge.events import Begin, Cut, Event
+from aibridge.bridge.exchange import error_headers
 from aibridge.dialects import OPENAI
 from aibridge.dialects.base import Dialect
 from aibridge.errors import BridgeError, Kind
@@ -137,8 +138,6 @@ def _is_stream(begin: Begin) -> bool:
 async def send_error(send: Send, error: BridgeError, dialect: Dialect | None = None) -> None:
     """A whole error response; in OpenAI's shape where no dialect is known."""
     body = (dialect or OPENAI).error_body(error)
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-    if error.retry_after is not None:
-        headers.append((b"retry-after", str(error.retry_after).encode()))
+    headers = [*error_headers(error), (b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": error.kind.status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
