@@ -2,6 +2,7 @@
 PYTHON ?= python3
 RUN := .venv/bin/python
 NPM := tests/end_to_end/node_modules/.package-lock.json
+ALL_CORES := -n auto --dist loadfile
 CLIENTS := .venv-clients/.installed .venv-servers/.installed .venv-sqlite/.installed
 
 .PHONY: demo test check format bench golden lock soak clean
@@ -10,13 +11,13 @@ demo: .venv/.runtime ## the main job on embedded defaults; ONCE=1 ends by itself
 	$(RUN) -m aibridge.cli demo $(if $(ONCE),--once)
 
 test: .venv/.dev $(NPM) $(CLIENTS) ## all tests
-	$(RUN) -m pytest
+	$(RUN) -m pytest $(ALL_CORES)
 
 check: .venv/.dev $(NPM) $(CLIENTS) ## format, lint, types, layers, tests
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
 	.venv/bin/mypy
-	$(RUN) -m pytest
+	$(RUN) -m pytest $(ALL_CORES)
 
 format: .venv/.dev ## put the code in order
 	.venv/bin/ruff check --fix .
