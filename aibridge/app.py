@@ -31,6 +31,7 @@ from aibridge.dialects import DIALECTS, OPENAI
 from aibridge.errors import BridgeError, Kind
 from aibridge.telemetry.endings import all_of, log_failures
 from aibridge.telemetry.metrics import CONTENT_TYPE, exposition
+from aibridge.web.api import Api, ApiRoute, only_this_machine
 from aibridge.web.bridge_routes import BridgeRoute
 from aibridge.web.guard import Guard
 from aibridge.web.health_routes import healthz, metrics, readiness
@@ -85,6 +86,7 @@ class App:
                 Route("/metrics", metrics(self._metrics, CONTENT_TYPE)),
                 *(Route(path, model_routes) for path in ("/v1/models", "/models")),
                 *(Route(path, tool_routes) for path in ("/v1/tools", "/tools")),
+                Route("/api/{rest:path}", Api(self._api_routes, only_this_machine)),
             ],
             exception_handlers={HTTPException: _http_error},
             lifespan=self._lifespan,
@@ -136,6 +138,10 @@ class App:
             )
             routes[f"/v1{dialect.path}"] = routes[dialect.path] = route  # users forget the /v1
         return routes
+
+    def _api_routes(self) -> tuple[ApiRoute, ...]:
+        """The table of `/api`; read with its first request."""
+        return ()
 
     def _guard(self) -> ASGIApp:
         server = self.config.server

@@ -1,0 +1,20 @@
+"""`/api`: what operators ask and change, as JSON, described by one table of routes.
+
+A route is an `ApiRoute` in the table that `app.py` puts together; reading of queries and bodies, who may
+call, errors and the OpenAPI document are the same for all. What a route does is left to its room.
+"""
+
+from aibridge.web.api.describing import ApiRoute, Asked, Nothing, Query
+from aibridge.web.api.guarding import THIS_MACHINE, Admin, only_this_machine
+from aibridge.web.api.serving import Api
+
+__all__ = [
+    "THIS_MACHINE",
+    "Admin",
+    "Api",
+    "ApiRoute",
+    "Asked",
+    "Nothing",
+    "Query",
+    "only_this_machine",
+]
