@@ -111,6 +111,24 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True)
+class Keep:
+    """Which texts of an exchange the records keep; None leaves it to the configuration."""
+
+    prompts: bool | None = None
+    """Of users and of reasoning."""
+    arguments: bool | None = None
+    results: bool | None = None
+
+    def over(self, default: "Keep") -> "Keep":
+        """Itself, with `default` where it says nothing."""
+        return Keep(
+            default.prompts if self.prompts is None else self.prompts,
+            default.arguments if self.arguments is None else self.arguments,
+            default.results if self.results is None else self.results,
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Caller:
     """Who is calling, and with what program."""
 
@@ -119,6 +137,8 @@ class Caller:
     client: str | None = None
     user_agent: str | None = None
     session_id: str | None = None
+    keep: Keep | None = None
+    """What its key says of the texts that the records keep; None where it says nothing."""
 
 
 @dataclass(frozen=True, slots=True)

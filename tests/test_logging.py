@@ -12,7 +12,8 @@ import pytest
 import structlog
 
 from aibridge.config import Log, parse
-from aibridge.telemetry.logging import MASK, configure, mask
+from aibridge.masking import MASK, mask
+from aibridge.telemetry.logging import configure
 from tests.support.bridge import Bridge
 from tests.support.bridged import bridged, configuration
 from tests.support.raw import ask

@@ -8,7 +8,7 @@ import yaml
 
 from aibridge.cli.options import ConfigOption, load_config
 from aibridge.config import Config
-from aibridge.telemetry.logging import mask
+from aibridge.masking import mask
 
 
 def config(

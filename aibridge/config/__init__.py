@@ -4,6 +4,7 @@ from aibridge.config.loading import load, parse
 from aibridge.config.models import (
     Bridge,
     Config,
+    DatabaseUrl,
     Log,
     McpServer,
     OAuth,
@@ -16,6 +17,7 @@ from aibridge.config.models import (
 __all__ = [
     "Bridge",
     "Config",
+    "DatabaseUrl",
     "Log",
     "McpServer",
     "OAuth",

@@ -3,13 +3,24 @@
 Secrets are `SecretStr`: they do not print, and `Config.secrets` lists them for the log to mask.
 """
 
+import re
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    field_serializer,
+    model_validator,
+)
 
 from aibridge.config.units import Duration, Size
+from aibridge.masking import MASK, mask
 
 NAME = r"^[A-Za-z][A-Za-z0-9_-]*$"
 Name = Annotated[str, Field(pattern=NAME)]
@@ -161,20 +172,57 @@ class Bridge(Model):
     turn_separator: str = Field("\n\n", description="between visible texts of two turns")
 
 
+QUERY_PASSWORD = re.compile(r"(?<=[?&]password=)[^&]*")
+
+
+class DatabaseUrl(SecretStr):
+    """A database's URL; what it shows has no password."""
+
+    @property
+    def passwords(self) -> frozenset[str]:
+        """The secrets in it: as they are written, and as they are meant."""
+        url = self.get_secret_value()
+        written = [urlsplit(url).password or "", *QUERY_PASSWORD.findall(url)]
+        return frozenset(word for each in written if each for word in (each, unquote(each)))
+
+    def _display(self) -> str:
+        return QUERY_PASSWORD.sub(MASK, mask(self.get_secret_value()))
+
+
+def _database_url(url: DatabaseUrl) -> DatabaseUrl:
+    value = url.get_secret_value()
+    if value.startswith("sqlite:///"):
+        return url
+    if not value.startswith(("postgresql://", "postgres://")) or len(urlsplit(value).path) < 2:
+        raise ValueError("write a URL like sqlite:///aibridge.db or postgresql://user:password@host/database")
+    return DatabaseUrl(f"postgresql://{value.partition('://')[2]}")
+
+
+def _pattern(value: str) -> str:
+    try:
+        re.compile(value)
+    except re.error as error:
+        raise ValueError(f"this is no regular expression of Python: {error}") from None
+    return value
+
+
 class Records(Model):
     """Where usage records go and what they hold."""
 
-    url: str = Field("sqlite:///aibridge.db", description="database; SQLite")
+    url: Annotated[DatabaseUrl, AfterValidator(_database_url)] = Field(
+        DatabaseUrl("sqlite:///aibridge.db"), description="database: SQLite or PostgreSQL"
+    )
     journal: str = Field("./aibridge-journal", description="folder of the write-ahead journal")
     prompts: bool = Field(True, description="keep prompt and reasoning texts")
     arguments: bool = Field(True, description="keep tool arguments")
     results: bool = Field(False, description="keep tool results")
+    redact: list[Annotated[str, AfterValidator(_pattern)]] = Field(
+        [], description="patterns that are masked in kept texts, beside what looks like a credential"
+    )
 
-    @model_validator(mode="after")
-    def _known_database(self) -> "Records":
-        if not self.url.startswith("sqlite:///"):
-            raise ValueError("write a URL like sqlite:///aibridge.db")
-        return self
+    @field_serializer("url", when_used="json")
+    def _shown(self, url: DatabaseUrl) -> str:
+        return str(url)
 
 
 class Log(Model):
@@ -213,6 +261,8 @@ class Config(Model):
 
 def _secrets(value: Any) -> Iterator[str]:
     match value:
+        case DatabaseUrl():
+            yield from value.passwords
         case SecretStr():
             yield value.get_secret_value()
         case BaseModel():

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from aibridge.config import Records
 from aibridge.nouns import Fact
 from aibridge.records import logs
-from aibridge.records.entries import encoder
+from aibridge.records.entries import Encoder
 from aibridge.records.failures import DatabaseFailing, RecordsError
 from aibridge.records.journal import Journal
 
@@ -28,7 +28,7 @@ class Recorder:
     def __init__(
         self, config: Records, journal: Journal, store: "Store", writer: "Writer", secret: bytes
     ) -> None:
-        self._encode = encoder(config)
+        self._encode = Encoder(config)
         self._journal, self._store, self._writer = journal, store, writer
         self._secret = secret
         self._lost: dict[str, int] = {}

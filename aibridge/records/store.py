@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError, StatementError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from aibridge.config import DatabaseUrl
 from aibridge.records import engines
 from aibridge.records.failures import DatabaseFailing, EntryRefused, RecordsError
 from aibridge.records.migrations import is_current
@@ -26,8 +27,8 @@ FAILING = (DBAPIError, PoolTimeout, OSError)
 class Store:
     """The database at `url`; raises RecordsError for a URL that cannot serve."""
 
-    def __init__(self, url: str) -> None:
-        self.engine = engines.open_engine(url)
+    def __init__(self, url: DatabaseUrl) -> None:
+        self.engine = engines.open_engine(url.get_secret_value())
         self._reading = engines.reading(self.engine)
         self._file: tuple[int, int] | None = None
         self._statements: dict[tuple[str, frozenset[str], tuple[str, ...]], sa.Insert] = {}

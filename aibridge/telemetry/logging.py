@@ -12,13 +12,10 @@ import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from aibridge.config import Log
+from aibridge.masking import MASK, mask
 
-MASK = "****"
 SHORTEST_SECRET = 6
 """Characters; masking shorter ones would tear words apart."""
-CREDENTIAL = re.compile(r"(?i)(\b(?:bearer|basic)\s+|\bsk-(?:[a-z]+-)*)[A-Za-z0-9._~+/=-]{6,}")
-URL_PASSWORD = re.compile(r"(://[^/\s:@]*:)[^/\s@]+@")
-URL_SECRET = re.compile(r"(?i)([?&][\w-]*(?:key|token|secret|password|signature)[\w-]*=)[^&\s\"']+")
 NOISY = ("httpx2", "httpcore2", "mcp", "alembic", "asyncio", "uvicorn.access")
 """Libraries whose `info` would tell of every request."""
 
@@ -38,12 +35,6 @@ class Masked:
     def mask(self, text: str) -> str:
         """`text` without configured secrets, and without what looks like a credential."""
         return mask(self._secrets.sub(MASK, text) if self._secrets else text)
-
-
-def mask(text: str) -> str:
-    """`text` without what looks like a credential."""
-    text = URL_SECRET.sub(rf"\1{MASK}", CREDENTIAL.sub(rf"\1{MASK}", text))
-    return URL_PASSWORD.sub(rf"\1{MASK}@", text)
 
 
 def configure(settings: Log, secrets: Collection[str] = ()) -> None:

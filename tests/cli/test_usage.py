@@ -51,7 +51,7 @@ def folder(tmp_path: Path) -> Iterator[Path]:
     records = records_in(tmp_path)
     config = {
         "upstreams": {"openai": {"base_url": "http://localhost/v1"}},
-        "records": {"url": records.url, "journal": records.journal},
+        "records": {"url": records.url.get_secret_value(), "journal": records.journal},
     }
     (tmp_path / "aibridge.yaml").write_text(yaml.safe_dump(config))
     yield tmp_path

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from aibridge.config import DatabaseUrl
 from aibridge.records import hidden_turns as room
 from aibridge.records.hidden_turns import HiddenTurns
 from aibridge.records.store import Store
@@ -18,7 +19,7 @@ ONE, TWO = b"1" * 32, b"2" * 32
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    store = Store(f"sqlite:///{tmp_path}/records.db")
+    store = Store(DatabaseUrl(f"sqlite:///{tmp_path}/records.db"))
     store.open()
     yield store
     store.close()
@@ -34,7 +35,7 @@ def get(turns: HiddenTurns, *keys: bytes) -> dict[bytes, bytes]:
 
 def test_what_one_process_keeps_another_finds(store: Store, tmp_path: Path) -> None:
     put(HiddenTurns(store), ONE, b"content")
-    other = Store(f"sqlite:///{tmp_path}/records.db")
+    other = Store(DatabaseUrl(f"sqlite:///{tmp_path}/records.db"))
     other.open()
     assert get(HiddenTurns(other), ONE, TWO) == {ONE: b"content"}
     other.close()

@@ -9,7 +9,7 @@ import pytest
 from aibridge.config import Records
 from aibridge.nouns import Caller, Fact, Usage
 from aibridge.records import RecordsError, queries
-from aibridge.records.entries import encoder
+from aibridge.records.entries import Encoder
 from aibridge.records.folding import fold
 from aibridge.records.queries import Story, Total
 from aibridge.records.store import Store
@@ -37,7 +37,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 def _told(store: Store, *facts: Fact) -> None:
-    encode = encoder(Records())
+    encode = Encoder(Records())
     fold(store, [encode(fact) for fact in facts], "worker-1")
 
 

@@ -13,10 +13,10 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
-from aibridge.config import Records
+from aibridge.config import DatabaseUrl, Records
 from aibridge.nouns import Fact
 from aibridge.records import RecordsError, migrations
-from aibridge.records.entries import encoder
+from aibridge.records.entries import Encoder
 from aibridge.records.failures import DatabaseFailing
 from aibridge.records.folding import fold
 from aibridge.records.store import Store
@@ -46,7 +46,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 def _fold(store: Store, facts: list[Fact]) -> int:
-    encode = encoder(Records(results=True))
+    encode = Encoder(Records(results=True))
     return fold(store, [encode(fact) for fact in facts], "worker-1")
 
 
@@ -115,7 +115,7 @@ def test_every_fact_becomes_its_row(tmp_path: Path, store: Store) -> None:
 
 
 def test_entries_that_come_twice_change_nothing(tmp_path: Path, store: Store) -> None:
-    encode = encoder(Records())
+    encode = Encoder(Records())
     payloads = [encode(fact) for name in ("a", "b", "c") for fact in whole(name)]
     fold(store, payloads, "worker-1")
     once = dump(tmp_path)
@@ -126,7 +126,7 @@ def test_entries_that_come_twice_change_nothing(tmp_path: Path, store: Store) ->
 
 
 def test_the_facts_of_an_exchange_may_come_in_any_order(tmp_path: Path, store: Store) -> None:
-    encode = encoder(Records())
+    encode = Encoder(Records())
     payloads = [encode(fact) for fact in whole("a")]
     fold(store, payloads, "worker-1")
     in_order = dump(tmp_path)
@@ -162,7 +162,7 @@ def test_token_figures_are_never_negative_nor_beyond_the_column(tmp_path: Path, 
 
 
 def test_an_entry_that_cannot_be_read_does_not_hold_up_the_others(tmp_path: Path, store: Store) -> None:
-    encode = encoder(Records())
+    encode = Encoder(Records())
     good = [encode(fact) for fact in whole("a")]
     bad = [b"no JSON", b"[]", b'{"fact":"unheard of"}', b'{"fact":"started"}']
     assert fold(store, [*bad, *good], "worker-1") == len(bad)
@@ -170,7 +170,7 @@ def test_an_entry_that_cannot_be_read_does_not_hold_up_the_others(tmp_path: Path
 
 
 def test_a_row_that_the_database_refuses_does_not_hold_up_the_others(tmp_path: Path, store: Store) -> None:
-    encode = encoder(Records())
+    encode = Encoder(Records())
     nameless = encode(whole("a")[2]).replace(b'"call_id":"call_1"', b'"call_id":null')
     assert fold(store, [encode(started("a")), nameless, encode(ended("a"))], "worker-1") == 1
     assert select(tmp_path, "SELECT status FROM exchanges") == [("completed",)]
@@ -211,4 +211,4 @@ def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("url", ["sqlite:///:memory:", "sqlite:///", "nonsense", "postgresql://host/db"])
 def test_a_url_that_names_no_file_is_refused(url: str) -> None:
     with pytest.raises(RecordsError, match=r"records\.url"):
-        Store(url)
+        Store(DatabaseUrl(url))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from aibridge.config import Records
 from aibridge.records import files
-from aibridge.records.entries import encoder
+from aibridge.records.entries import Encoder
 from aibridge.records.journal import Journal
 from aibridge.records.opening import open_store
 from tests.records.telling import (
@@ -25,7 +25,7 @@ from tests.records.telling import (
 
 def _left_behind(folder: Path, exchanges: list[str], segment_size: int = 1 << 20) -> Journal:
     """The journal of a process that ended without folding it."""
-    journal, encode = Journal(folder, segment_size), encoder(Records())
+    journal, encode = Journal(folder, segment_size), Encoder(Records())
     for exchange in exchanges:
         journal.append([encode(fact) for fact in whole(exchange)])
     journal.close()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from aibridge.config import Records
+from aibridge.config import DatabaseUrl, Records
 from aibridge.records import open_tool_shelf
 from aibridge.records.store import Store
 from aibridge.records.tool_shelf import ToolShelf
@@ -14,7 +14,7 @@ from aibridge.records.tool_shelf import ToolShelf
 
 @pytest.fixture
 def shelf(tmp_path: Path) -> Iterator[ToolShelf]:
-    store = Store(f"sqlite:///{tmp_path}/records.db")
+    store = Store(DatabaseUrl(f"sqlite:///{tmp_path}/records.db"))
     store.open()
     yield ToolShelf(store)
     store.close()
