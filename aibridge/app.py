@@ -135,6 +135,7 @@ class App:
                 max_body=self.config.server.max_body,
                 heartbeat=self.config.bridge.heartbeat,
                 usage=self.config.bridge.usage,
+                show_calls=self.config.bridge.show_calls,
             )
             routes[f"/v1{dialect.path}"] = routes[dialect.path] = route  # users forget the /v1
         return routes

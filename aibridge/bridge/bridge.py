@@ -1,16 +1,17 @@
 """Opens exchanges: reads the request, picks upstream and tools, and says why tools were left out."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
 
 from aibridge.bridge.exchange import Exchange, Plan
 from aibridge.bridge.limits import Limits
+from aibridge.bridge.pointing import Pointing
 from aibridge.bridge.ports import HeaderPairs, Router, Toolbox
 from aibridge.bridge.recall import Recall, Whose
 from aibridge.bridge.story import Story
-from aibridge.dialects.base import Dialect, Request, UsageShown
+from aibridge.dialects.base import CallsShown, Dialect, Manner, Request, UsageShown
 from aibridge.nouns import MOST_TOOLS, Caller, Listener, Offer, Tool
 
 log = structlog.get_logger(__name__)
@@ -32,6 +33,7 @@ class Incoming:
     wanted_tools: str | None = None
     """The header `x-aibridge-tools`."""
     usage: UsageShown = "sum"
+    calls: CallsShown = "hidden"
     brings_tools: bool = False
     """The client is one whose own requests always bring tools."""
     recall: bool = True
@@ -57,6 +59,7 @@ class Bridge:
     turn_separator: str = "\n\n"
     recall: Recall = NO_RECALL
     limits: Limits = DEFAULT_LIMITS
+    pointing: Pointing = field(default_factory=Pointing)
 
     async def open(self, dialect: Dialect, incoming: Incoming) -> Opened:
         """The exchange for a request. Raises BridgeError where the request cannot be served."""
@@ -69,6 +72,7 @@ class Bridge:
         story.unavailable = offer.unavailable
         recall = self.recall if incoming.recall else NO_RECALL
         whose = Whose.of(incoming.caller, client, dialect.name, offer.scope)
+        client = await self.pointing.lead(client, whose)
         recalled, story.recalled_turns = await recall.put_back(client, whose, tools, upstream.name)
         plan = Plan(
             dialect=dialect,
@@ -80,11 +84,10 @@ class Bridge:
             upstream=upstream,
             tools=tools,
             whose=whose,
-            separator=self.turn_separator,
-            usage=incoming.usage,
+            manner=Manner(self.turn_separator, incoming.usage, incoming.calls),
             limits=self.limits,
         )
-        return Opened(Exchange(plan, self.toolbox, recall, story), reason)
+        return Opened(Exchange(plan, self.toolbox, recall, self.pointing, story), reason)
 
     async def _choose(self, request: Request, incoming: Incoming) -> tuple[Offer, str | None]:
         """What may be injected, and the reason where nothing may be."""

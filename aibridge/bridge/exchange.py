@@ -13,10 +13,11 @@ from dataclasses import dataclass
 
 from aibridge.bridge.events import Begin, Event, Relay
 from aibridge.bridge.limits import APOLOGY, Limits, Progress
+from aibridge.bridge.pointing import Pointing
 from aibridge.bridge.ports import Answer, HeaderPairs, Toolbox, Upstream
 from aibridge.bridge.recall import Recall, Whose
 from aibridge.bridge.story import Story
-from aibridge.dialects.base import Dialect, InvalidAnswer, Request, Round, Turn, UsageShown
+from aibridge.dialects.base import Dialect, InvalidAnswer, Manner, Request, Round, Turn
 from aibridge.errors import BridgeError, Kind, UpstreamRefused
 from aibridge.nouns import Call, Result, Tool, Usage
 
@@ -49,20 +50,22 @@ class Plan:
     upstream: Upstream
     tools: tuple[Tool, ...]
     whose: Whose
-    separator: str
-    usage: UsageShown
+    manner: Manner
     limits: Limits
 
 
 class Exchange:
     """One client request with all that it causes."""
 
-    def __init__(self, plan: Plan, toolbox: Toolbox, recall: Recall, story: Story) -> None:
+    def __init__(
+        self, plan: Plan, toolbox: Toolbox, recall: Recall, pointing: Pointing, story: Story
+    ) -> None:
         self.story, self.upstream = story, plan.upstream.name
-        self._plan, self._toolbox, self._recall = plan, toolbox, recall
+        self._plan, self._toolbox, self._recall, self._pointing = plan, toolbox, recall, pointing
         self._dialect, self._upstream, self._tools = plan.dialect, plan.upstream, plan.tools
         self._request, self._plain = plan.request, plan.plain
-        self._view = plan.request.view(plan.tools, plan.separator, plan.usage)
+        self.view = plan.request.view(plan.tools, plan.manner)
+        self._shown_id: str | None = None
         self._streamed = plan.request.asked.streamed
         self._progress = Progress(plan.limits)
         self._begin: Begin | None = None
@@ -119,6 +122,8 @@ class Exchange:
                 yield Relay(tail)  # at least the head: tools may take long
                 tail = b""
             results = await self._run_tools(turn)
+            if shown := self.view.results(turn, results):
+                yield Relay(shown)
             if turn.client_calls:
                 break
             self._request = self._request.extended(turn, results, self._upstream.send_back)
@@ -129,9 +134,9 @@ class Exchange:
         """The next round; once a cap is reached, the last one, in which the model has to answer."""
         self.story.rounds += 1
         if self._progress.reached is None:
-            return self._view.open_round()
+            return self.view.open_round()
         self._request = self._request.without_tools(self._tools)
-        return self._view.open_round(last=APOLOGY)
+        return self.view.open_round(last=APOLOGY)
 
     @asynccontextmanager
     async def _ask(self) -> AsyncIterator[Answer]:
@@ -176,6 +181,7 @@ class Exchange:
         except InvalidAnswer as reason:
             raise self._invalid(str(reason)) from None
         self._round = None
+        self._shown_id = self._shown_id or turn.response_id
         self._text_seen = self._text_seen or current.text_seen
         if turn.error is not None and current.text_seen:
             self._cut_short(turn)
@@ -231,14 +237,19 @@ class Exchange:
 
     async def _keep(self, turn: Turn, results: list[Result]) -> None:
         """Keep what was hidden, before the client can come back with the answer."""
-        if turn.error is None and self._recall.keeps:
-            hid = self._request.unit(turn, results, self._plan.separator, self._upstream.send_back)
+        if turn.error is not None:
+            return
+        if pointers := self._request.pointers(self._shown_id, turn, results):
+            await self._pointing.keep(pointers, self._plan.whose)
+        if self._recall.keeps:
+            separator = self._plan.manner.separator
+            hid = self._request.unit(turn, results, separator, self._upstream.send_back)
             if hid is not None:
                 await self._recall.keep(self._plan.client, self._plan.whose, self._upstream.name, *hid)
 
     def _ending(self, turn: Turn, tail: bytes) -> Relay:
         """The last piece; the ending is told before it leaves."""
-        last = tail + self._view.close()
+        last = tail + self.view.close()
         self.story.gives_bytes(text=self._text_seen)
         status = self._begin.status if self._begin else CLIENT_LEFT
         if turn.error is None:
@@ -252,7 +263,7 @@ class Exchange:
         self._abandon()
         if self._begin is not None and self._begin.sent:
             self.story.fails(failure, self._begin.status)
-            yield Relay(self._dialect.error_event(failure), last=True)
+            yield Relay(self.view.failure(failure), last=True)
             return
         if isinstance(failure, UpstreamRefused):
             status, headers, body = failure.status, list(failure.headers), failure.body

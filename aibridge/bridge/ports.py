@@ -92,6 +92,18 @@ class RecallStore(Protocol):
         ...
 
 
+class PointerStore(Protocol):
+    """Where ids of answers rest that lead elsewhere upstream, for as long as upstreams keep answers."""
+
+    async def get(self, ids: Sequence[str]) -> Mapping[str, bytes]:
+        """What is kept under `ids`."""
+        ...
+
+    async def put(self, contents: Mapping[str, bytes]) -> None:
+        """Keep `contents` by id, in place of what was there; every worker has them when this returns."""
+        ...
+
+
 class Toolbox(Protocol):
     """The tools of all configured MCP servers."""
 

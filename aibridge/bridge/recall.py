@@ -92,14 +92,16 @@ class Recall:
         foreign = {at for at, k in units.items() if (k.upstream, k.model) != (upstream, request.asked.model)}
         return request.with_units({at: k.unit for at, k in units.items()}, standard=frozenset(foreign))
 
-    async def keep(self, request: Request, whose: Whose, upstream: str, unit: Unit, answer: Visible) -> None:
-        """Keep what an exchange hid; `request` is its client's, `answer` as the client sees it."""
+    async def keep(
+        self, request: Request, whose: Whose, upstream: str, unit: Unit, answers: Sequence[Visible]
+    ) -> None:
+        """Keep what an exchange hid; `request` is its client's, `answers` as it may send its answer back."""
         if self._store is None:
             return
         window = [_said(message) for _, message in request.visible()[-WINDOW:]]
-        key = _key(_digest(asdict(whose)), window, _said(answer))
-        kept = Kept(unit, upstream, request.asked.model)
-        await self._store.put(key, kept.dumps(), newest_wins=whose.named)
+        owner, kept = _digest(asdict(whose)), Kept(unit, upstream, request.asked.model).dumps()
+        for answer in answers:
+            await self._store.put(_key(owner, window, _said(answer)), kept, newest_wins=whose.named)
 
     def _within_limit(self, kept: Mapping[int, Kept]) -> dict[int, Kept]:
         """As many as fit, the newest first."""

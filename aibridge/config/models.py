@@ -164,6 +164,7 @@ class Bridge(Model):
     usage: Literal["auto", "sum", "last"] = Field(
         "auto", description="shown to the client: sum of rounds, last input, auto: last for known agents"
     )
+    show_calls: bool = Field(False, description="show injected calls where the API has a form (responses)")
     recall: Annotated[Literal["on", "memory", "off"], BeforeValidator(_switch)] = Field(
         "on",
         description="hidden turns are kept (with tool results) and put back; memory: in the process only",

@@ -13,6 +13,18 @@ from aibridge.errors import BridgeError, UpstreamRefused
 from aibridge.nouns import Call, Result, SendBack, Tool, Usage
 
 UsageShown = Literal["sum", "last"]
+CallsShown = Literal["hidden", "shown"]
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How several rounds are told to the client as one answer."""
+
+    separator: str = "\n\n"
+    """Stands between texts of two turns."""
+    usage: UsageShown = "sum"
+    calls: CallsShown = "hidden"
+    """Injected calls: shown where the dialect has a form for calls that the server runs."""
 
 
 class InvalidAnswer(Exception):
@@ -43,8 +55,9 @@ class Turn:
     model: str | None = None
     usage: Usage = field(default_factory=lambda: Usage(source="missing"))
     thought: str | None = None
-    message: Callable[[], Mapping[str, Any]] = dict
-    """The turn in the dialect's own shape, whole, as it goes back upstream; made when it is wanted."""
+    message: Callable[[], Any] = dict
+    """The turn in the dialect's own shape, whole, as it goes back upstream; made when it is wanted, and
+    understood by the same dialect's `Request` alone."""
     text: Callable[[], str] = str
     """The visible text; made when it is wanted."""
     pieces: int = 0
@@ -78,14 +91,14 @@ class Unit:
     """What was hidden in an exchange, in the dialect's own JSON, to be put back in later requests."""
 
     hidden: tuple[str, ...]
-    """The messages of the hidden turns with their results, in order, as they were sent."""
+    """The messages (or items) of the hidden turns with their results, in order, as they were sent."""
     texts: tuple[str, ...]
     """The visible texts of these turns: the client has them joined with the answer's."""
     separator: str
     tools: tuple[str, ...]
     """Names of the injected tools that were called."""
     last: str | None = None
-    """The last turn's message where it had both kinds of calls."""
+    """The last turn's message (or the list of its items) where it had both kinds of calls."""
     results: tuple[tuple[str, str], ...] = ()
     """The injected calls' results of that message: call id and message."""
 
@@ -98,6 +111,16 @@ class Unit:
     def turns(self) -> int:
         """How many hidden turns it puts back."""
         return len(self.texts) + (self.last is not None)
+
+
+@dataclass(frozen=True, slots=True)
+class Pointer:
+    """Where an id that a client was given leads upstream, which keeps what was said there."""
+
+    target: str
+    """The upstream's own id."""
+    outputs: tuple[str, ...] = ()
+    """Results of hidden calls that it waits for there, in the dialect's JSON; the next request has them."""
 
 
 class Round(Protocol):
@@ -135,6 +158,18 @@ class View(Protocol):
         `last`: nothing comes after it; an injected call in it is dropped, and the client is told this
         sentence where there is no text at all.
         """
+        ...
+
+    def results(self, turn: Turn, results: Sequence[Result]) -> bytes:
+        """What the client gets when the injected calls of `turn` are done: often nothing."""
+        ...
+
+    def keep_alive(self) -> bytes:
+        """A whole event that says that more is to come; empty where it would come in between."""
+        ...
+
+    def failure(self, error: BridgeError | UpstreamRefused) -> bytes:
+        """The event that ends the stream in an error."""
         ...
 
     def close(self) -> bytes:
@@ -199,12 +234,28 @@ class Request(Protocol):
 
     def unit(
         self, last: Turn, results: Sequence[Result], separator: str, send_back: SendBack
-    ) -> tuple[Unit, Visible] | None:
-        """What this exchange hid, and its answer as the client sees it; None where it hid nothing."""
+    ) -> tuple[Unit, Sequence[Visible]] | None:
+        """What this exchange hid, and its answer in each way in which the client may send it back.
+
+        None where it hid nothing, or where the client will not send it back.
+        """
         ...
 
-    def view(self, tools: Sequence[Tool], separator: str, usage: UsageShown) -> View:
-        """What the client sees, with `tools` hidden; `separator` stands between texts of two turns."""
+    @property
+    def refers_to(self) -> Sequence[str]:
+        """Ids of earlier answers that the upstream shall go on from; they may lead elsewhere there."""
+        ...
+
+    def redirected(self, pointers: Mapping[str, Pointer]) -> Self:
+        """The request with these ids led to where they lead upstream."""
+        ...
+
+    def pointers(self, shown_id: str | None, last: Turn, results: Sequence[Result]) -> Mapping[str, Pointer]:
+        """What later requests may refer to and have to be redirected from; `shown_id`: the answer's."""
+        ...
+
+    def view(self, tools: Sequence[Tool], manner: Manner) -> View:
+        """What the client sees of the injected `tools` and of all rounds."""
         ...
 
 
@@ -214,8 +265,6 @@ class Dialect(Protocol):
     name: str
     path: str
     """The route below `/v1`, here and at the upstream."""
-    keep_alive: bytes
-    """A whole event that clients ignore."""
 
     def read(self, body: bytes) -> Request:
         """The request in `body`. Raises BridgeError (400) that says what is wrong."""
@@ -223,8 +272,4 @@ class Dialect(Protocol):
 
     def error_body(self, error: BridgeError) -> bytes:
         """The body of an error response."""
-        ...
-
-    def error_event(self, error: BridgeError | UpstreamRefused) -> bytes:
-        """The event that ends a stream in an error."""
         ...

@@ -8,7 +8,7 @@ from starlette.types import Receive, Send
 from structlog.contextvars import bound_contextvars
 
 from aibridge.bridge.bridge import Bridge, Incoming, Opened
-from aibridge.dialects.base import Dialect, UsageShown
+from aibridge.dialects.base import CallsShown, Dialect, UsageShown
 from aibridge.errors import BridgeError, Kind
 from aibridge.nouns import Caller
 from aibridge.web.body import ClientLeft, read_body
@@ -32,6 +32,7 @@ class BridgeRoute:
     max_body: int
     heartbeat: float
     usage: str = "auto"
+    show_calls: bool = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -48,7 +49,9 @@ class BridgeRoute:
             await send_error(send, failure, self.dialect)
             return
         exchange = opened.exchange
-        reply = Reply(send, self.dialect, exchange.story.exchange_id, _added(opened), self.heartbeat)
+        reply = Reply(
+            send, self.dialect, exchange.story.exchange_id, _added(opened), self.heartbeat, exchange.view
+        )
         with bound_contextvars(exchange=exchange.story.exchange_id):
             await reply.run(exchange.run(), receive)
 
@@ -72,6 +75,7 @@ class BridgeRoute:
             brings_tools=caller.client in TOOL_BRINGERS,
             wanted_tools=header(scope, b"x-aibridge-tools"),
             usage=_usage_shown(scope, caller, self.usage),
+            calls=_calls_shown(scope, show=self.show_calls),
             recall=header(scope, b"x-aibridge-recall") != "off",
         )
         return await self.bridge().open(self.dialect, incoming)
@@ -94,6 +98,13 @@ def _shortened(names: Sequence[str]) -> str:
     more = len(names) - MOST_NAMES
     shown = ", ".join(names[:MOST_NAMES])
     return f"{shown}, and {more} more" if more > 0 else shown
+
+
+def _calls_shown(scope: Scope, *, show: bool) -> CallsShown:
+    """Whether injected calls are shown: the client's header, else the configuration."""
+    wanted = header(scope, b"x-aibridge-show")
+    shown = show if wanted is None else "calls" in [word.strip() for word in wanted.split(",")]
+    return "shown" if shown else "hidden"
 
 
 def _usage_shown(scope: Scope, caller: Caller, default: str) -> UsageShown:

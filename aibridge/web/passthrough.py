@@ -5,7 +5,6 @@ that is no JSON is sent on as it comes, however long; so is every answer.
 """
 
 import asyncio
-import math
 from collections.abc import AsyncIterator, Callable, Container
 from dataclasses import dataclass
 from typing import Protocol
@@ -112,7 +111,7 @@ class Passthrough:
             story=story,
         )
         added = [(b"x-aibridge-upstream", opener.name.encode())]
-        reply = Reply(send, OPENAI, story.exchange_id, added, heartbeat=math.inf)
+        reply = Reply(send, OPENAI, story.exchange_id, added)
         await reply.run(passing.run(), body.after if isinstance(body, Upload) else receive)
 
     async def _body(self, scope: Scope, receive: Receive) -> "bytes | Upload":

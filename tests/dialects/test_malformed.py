@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from aibridge.dialects import OPENAI
+from aibridge.dialects.base import Manner
 from aibridge.errors import BridgeError, Kind
 from aibridge.nouns import Tool
 
@@ -37,7 +38,7 @@ def test_calls_that_are_none_are_passed_over_in_the_clients_messages(calls: Any)
 def test_calls_that_are_none_are_passed_over_in_an_answer(calls: Any) -> None:
     choice = {"index": 0, "message": {"role": "assistant", "content": "hi", "tool_calls": calls}}
     body = json.dumps({"id": "1", "choices": [{**choice, "finish_reason": "stop"}]}).encode()
-    view = OPENAI.read(json.dumps(QUESTION).encode()).view(TOOLS, "", "sum")
+    view = OPENAI.read(json.dumps(QUESTION).encode()).view(TOOLS, Manner(""))
     current = view.open_round()
     current.take(body)
     assert current.finish()[0].calls == []
@@ -47,7 +48,7 @@ def test_calls_that_are_none_are_passed_over_in_an_answer(calls: Any) -> None:
 @pytest.mark.parametrize("calls", [7, "x", {}, [7, None], True])
 def test_calls_that_are_none_are_passed_over_in_a_stream(calls: Any) -> None:
     chunk = {"id": "1", "choices": [{"index": 0, "delta": {"tool_calls": calls}, "finish_reason": "stop"}]}
-    view = OPENAI.read(json.dumps({**QUESTION, "stream": True}).encode()).view(TOOLS, "", "sum")
+    view = OPENAI.read(json.dumps({**QUESTION, "stream": True}).encode()).view(TOOLS, Manner(""))
     current = view.open_round()
     current.take(b"data: " + json.dumps(chunk).encode() + b"\n\n")
     assert current.finish()[0].calls == []

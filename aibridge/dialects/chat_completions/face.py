@@ -6,14 +6,24 @@ shown, and every round's usage.
 
 from typing import Any
 
+from aibridge.dialects import openai_errors
 from aibridge.dialects.base import UsageShown
 from aibridge.dialects.chat_completions.usage import shown_usage
 from aibridge.dialects.naming import Names
+from aibridge.errors import BridgeError, UpstreamRefused
 from aibridge.wire.json_text import ObjectText, dumps
 from aibridge.wire.sse import Event, encode
 
 FIELDS = ("id", "created", "model", "system_fingerprint")
 DONE = b"data: [DONE]\n\n"
+KEEP_ALIVE = b": keep-alive\n\n"
+
+
+def error_event(error: BridgeError | UpstreamRefused) -> bytes:
+    """`data: {"error": …}`; an upstream's own error object is handed on."""
+    if isinstance(error, BridgeError):
+        return encode(openai_errors.error_body(error))
+    return encode(dumps(openai_errors.told_by(error)).encode())
 
 
 class Face:

@@ -8,10 +8,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from aibridge.dialects.base import InvalidAnswer, Turn, UsageShown
-from aibridge.dialects.chat_completions.face import FIELDS
+from aibridge.dialects.chat_completions.face import FIELDS, KEEP_ALIVE, error_event
 from aibridge.dialects.chat_completions.reading import CUT_SHORT, Reader, calls_in, content_text, first_choice
 from aibridge.dialects.chat_completions.usage import shown_usage
 from aibridge.dialects.naming import Names
+from aibridge.errors import BridgeError, UpstreamRefused
+from aibridge.nouns import Result
 from aibridge.wire.json_text import ObjectText, dumps
 
 
@@ -30,6 +32,18 @@ class JsonView:
         """The next upstream answer; `last`: what to say where nothing was said at its end."""
         self._last = last
         return JsonRound(self, len(self.bodies) + 1, last)
+
+    def results(self, turn: Turn, results: Sequence[Result]) -> bytes:
+        """Nothing: chat completions have no form for calls that the server runs."""
+        return b""
+
+    def keep_alive(self) -> bytes:
+        """A comment; only streams are kept alive."""
+        return KEEP_ALIVE
+
+    def failure(self, error: BridgeError | UpstreamRefused) -> bytes:
+        """An error object as an event; only streams end in one."""
+        return error_event(error)
 
     def close(self) -> bytes:
         """The client's body."""

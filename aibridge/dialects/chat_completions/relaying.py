@@ -5,13 +5,16 @@ face of round 1. What the table "The stream to the client" (2-wire.md) says is d
 """
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from aibridge.dialects.base import InvalidAnswer, Turn, UsageShown
 from aibridge.dialects.chat_completions.calls import Draft
-from aibridge.dialects.chat_completions.face import Face
+from aibridge.dialects.chat_completions.face import KEEP_ALIVE, Face, error_event
 from aibridge.dialects.chat_completions.reading import Reader, calls_in, first_choice, parsed
 from aibridge.dialects.naming import Names
+from aibridge.errors import BridgeError, UpstreamRefused
+from aibridge.nouns import Result
 from aibridge.wire.json_text import ObjectText, dumps
 from aibridge.wire.sse import Decoder, Event, TooLong, encode
 
@@ -37,6 +40,18 @@ class StreamView:
         """The next upstream answer; `last`: what to say where nothing was said at its end."""
         self._face.rounds += 1
         return StreamRound(self._face, one_text=self._one_text, last=last)
+
+    def results(self, turn: Turn, results: Sequence[Result]) -> bytes:
+        """Nothing: chat completions have no form for calls that the server runs."""
+        return b""
+
+    def keep_alive(self) -> bytes:
+        """A comment."""
+        return KEEP_ALIVE
+
+    def failure(self, error: BridgeError | UpstreamRefused) -> bytes:
+        """An error object as an event."""
+        return error_event(error)
 
     def close(self) -> bytes:
         """The usage chunk, where the client asked and none passed already, and `[DONE]`."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Self
 
-from aibridge.dialects.base import Asked, Turn, Unit, UsageShown, View, Visible
+from aibridge.dialects.base import Asked, Manner, Pointer, Turn, Unit, View, Visible
 from aibridge.dialects.chat_completions.history import said
 from aibridge.dialects.chat_completions.json_view import JsonView
 from aibridge.dialects.chat_completions.recalling import put_back, visible_messages
@@ -126,7 +126,7 @@ class ChatRequest:
 
     def unit(
         self, last: Turn, results: Sequence[Result], separator: str, send_back: SendBack
-    ) -> tuple[Unit, Visible] | None:
+    ) -> tuple[Unit, Sequence[Visible]] | None:
         """What this exchange hid, and its answer as the client sees it; None where it hid nothing."""
         mixed = bool(last.injected_calls)
         if not (mixed or self._hidden.messages):
@@ -144,14 +144,28 @@ class ChatRequest:
         )
         text = separator.join(filter(None, (*texts, last.text())))
         calls = tuple((call.id, call.name) for call in last.client_calls)
-        return unit, Visible("assistant", text.strip(), calls)
+        return unit, [Visible("assistant", text.strip(), calls)]
+
+    @property
+    def refers_to(self) -> Sequence[str]:
+        """Nothing: a request brings the whole conversation."""
+        return ()
+
+    def redirected(self, pointers: Mapping[str, Pointer]) -> Self:
+        """The same."""
+        return self
+
+    def pointers(self, shown_id: str | None, last: Turn, results: Sequence[Result]) -> Mapping[str, Pointer]:
+        """None."""
+        return {}
 
     @property
     def _messages(self) -> str:
         return self._changes.get("messages") or self._source.source("messages")
 
-    def view(self, tools: Sequence[Tool], separator: str, usage: UsageShown) -> View:
+    def view(self, tools: Sequence[Tool], manner: Manner) -> View:
         """What the client sees, with `tools` hidden."""
+        separator, usage = manner.separator, manner.usage
         names = Names(frozenset(tool.name for tool in tools), self.tool_names)
         # Joined texts of two turns would not be JSON: then hidden turns' texts are not shown.
         one_text = _wants_json(self._value)
