@@ -2,8 +2,9 @@
 
 from aibridge.dialects.base import Dialect
 from aibridge.dialects.chat_completions import ChatCompletions
+from aibridge.dialects.responses import Responses
 
-DIALECTS: tuple[Dialect, ...] = (ChatCompletions(),)
+DIALECTS: tuple[Dialect, ...] = (ChatCompletions(), Responses())
 """Every dialect that the bridge serves."""
 
 OPENAI: Dialect = DIALECTS[0]

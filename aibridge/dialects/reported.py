@@ -6,7 +6,7 @@ usage in one of its last events.
 
 from typing import Any
 
-from aibridge.dialects.chat_completions.usage import read_usage
+from aibridge.dialects.usage import read_usage
 from aibridge.nouns import Usage
 from aibridge.wire.json_text import loads
 from aibridge.wire.sse import Decoder, TooLong
@@ -38,7 +38,7 @@ class Reported:
         if self._json and self._size <= LONGEST:
             self._note(b"".join(self._seen))
         found = self._answer
-        return read_any_usage(found.get("usage")), _text(found.get("id")), _text(found.get("model"))
+        return read_usage(found.get("usage")), _text(found.get("id")), _text(found.get("model"))
 
     def _take_events(self, chunk: bytes) -> None:
         assert self._stream is not None
@@ -59,19 +59,6 @@ class Reported:
         answer = value.get("response", value) if isinstance(value, dict) else None
         if isinstance(answer, dict) and isinstance(answer.get("usage"), dict):
             self._answer = answer
-
-
-def read_any_usage(raw: Any) -> Usage:
-    """A usage object in either way of naming."""
-    if not isinstance(raw, dict) or "input_tokens" not in raw:
-        return read_usage(raw)
-    named = {
-        "prompt_tokens": raw.get("input_tokens"),
-        "completion_tokens": raw.get("output_tokens"),
-        "prompt_tokens_details": raw.get("input_tokens_details"),
-        "completion_tokens_details": raw.get("output_tokens_details"),
-    }
-    return read_usage(named)
 
 
 def _text(value: Any) -> str | None:

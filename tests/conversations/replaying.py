@@ -18,8 +18,10 @@ from aibridge import tools, upstreams
 from aibridge.bridge.bridge import Bridge
 from aibridge.bridge.limits import Limits
 from aibridge.bridge.memory import Memory
+from aibridge.bridge.pointing import Pointing
 from aibridge.bridge.recall import Recall
 from aibridge.dialects import DIALECTS
+from aibridge.dialects.base import Dialect
 from aibridge.nouns import Fact
 from aibridge.web.bridge_routes import BridgeRoute
 
@@ -95,19 +97,37 @@ def exchanges(folder: Path) -> list[Path]:
     return numbered or [folder]
 
 
+@dataclass(slots=True)
+class Keeping:
+    """What outlives the exchanges of a conversation."""
+
+    recall: Recall = field(default_factory=lambda: Recall(Memory()))
+    pointing: Pointing = field(default_factory=Pointing)
+
+
+def _dialect_of(folder: Path) -> str:
+    return "responses" if folder.name.startswith("responses-") else "chat_completions"
+
+
 async def replay(folder: Path, chop: Chop) -> list[Seen]:
     """Play the conversation; what came of each of its exchanges."""
     found: list[Seen] = []
-    recall = Recall(Memory())
+    keeping = Keeping()
+    dialect = next(each for each in DIALECTS if each.name == _dialect_of(folder))
     upstream = configuration.Upstream(base_url="http://upstream/v1", **_yaml(folder / "upstream.yaml"))
     async with _toolbox(_yaml(folder / "tools.yaml")) as toolbox:
         for exchange in exchanges(folder):
-            found.append(await _exchange(exchange, chop, upstream, toolbox, recall))
+            found.append(await _exchange(exchange, chop, upstream, toolbox, keeping, dialect))
     return found
 
 
 async def _exchange(
-    folder: Path, chop: Chop, upstream: configuration.Upstream, toolbox: tools.Toolbox, recall: Recall
+    folder: Path,
+    chop: Chop,
+    upstream: configuration.Upstream,
+    toolbox: tools.Toolbox,
+    keeping: Keeping,
+    dialect: Dialect,
 ) -> Seen:
     seen = Seen()
     limits = Limits(**_yaml(folder / "limits.yaml"))
@@ -117,9 +137,9 @@ async def _exchange(
         seen.facts.append({"fact": type(fact).__name__, **told})
 
     router = upstreams.from_config({"upstream": upstream}, ScriptedTransport(folder, chop, seen))
-    bridge = Bridge(router, toolbox, hear, recall=recall, limits=limits)
+    bridge = Bridge(router, toolbox, hear, recall=keeping.recall, limits=limits, pointing=keeping.pointing)
     route = BridgeRoute(
-        DIALECTS[0], bridge=lambda: bridge, secret=lambda: b"secret", max_body=32 << 20, heartbeat=60
+        dialect, bridge=lambda: bridge, secret=lambda: b"secret", max_body=32 << 20, heartbeat=60
     )
     seen.client = await _ask(route, (folder / "request.json").read_bytes(), _yaml(folder / "headers.yaml"))
     return seen
@@ -140,7 +160,7 @@ async def _ask(route: BridgeRoute, body: bytes, headers: Json) -> bytes:
 
     pairs = [(b"content-type", b"application/json")]
     pairs += [(key.lower().encode(), str(value).encode()) for key, value in headers.items()]
-    scope = {"type": "http", "method": "POST", "path": "/v1/chat/completions", "headers": pairs}
+    scope = {"type": "http", "method": "POST", "path": f"/v1{route.dialect.path}", "headers": pairs}
     await route(scope, receive, send)
     assert [each["type"] for each in sent].count("http.response.start") == 1
     assert not sent[-1].get("more_body"), "the response has no end"

@@ -1,6 +1,6 @@
 """Usage of several rounds as the client is told of it."""
 
-from aibridge.dialects.chat_completions.usage import shown_usage
+from aibridge.dialects.usage import shown_usage
 
 CACHED = {
     "prompt_tokens": 1000,

@@ -8,8 +8,8 @@ from typing import Any
 
 from aibridge.dialects import openai_errors
 from aibridge.dialects.base import UsageShown
-from aibridge.dialects.chat_completions.usage import shown_usage
 from aibridge.dialects.naming import Names
+from aibridge.dialects.usage import shown_usage
 from aibridge.errors import BridgeError, UpstreamRefused
 from aibridge.wire.json_text import ObjectText, dumps
 from aibridge.wire.sse import Event, encode

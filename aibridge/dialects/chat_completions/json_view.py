@@ -10,8 +10,8 @@ from typing import Any
 from aibridge.dialects.base import InvalidAnswer, Turn, UsageShown
 from aibridge.dialects.chat_completions.face import FIELDS, KEEP_ALIVE, error_event
 from aibridge.dialects.chat_completions.reading import CUT_SHORT, Reader, calls_in, content_text, first_choice
-from aibridge.dialects.chat_completions.usage import shown_usage
 from aibridge.dialects.naming import Names
+from aibridge.dialects.usage import shown_usage
 from aibridge.errors import BridgeError, UpstreamRefused
 from aibridge.nouns import Result
 from aibridge.wire.json_text import ObjectText, dumps

@@ -9,9 +9,9 @@ from typing import Any
 
 from aibridge.dialects.base import Turn
 from aibridge.dialects.chat_completions.calls import CallReader
-from aibridge.dialects.chat_completions.usage import read_usage
 from aibridge.dialects.folding import fold
 from aibridge.dialects.naming import Names
+from aibridge.dialects.usage import read_usage
 from aibridge.wire.json_text import loads
 from aibridge.wire.sse import Event
 

@@ -11,6 +11,7 @@ from typing import Any
 from aibridge.dialects.base import Unit, Visible
 from aibridge.dialects.chat_completions.history import limited
 from aibridge.dialects.chat_completions.reading import calls_in, content_text
+from aibridge.dialects.restoring import CannotRestore, in_call_order
 from aibridge.wire.json_text import dumps, item_spans, loads, replace_items
 
 SYSTEM = ("system", "developer")
@@ -56,10 +57,6 @@ def put_back(
     return (replace_items(array, changes) if changes else array), turns
 
 
-class CannotRestore(Exception):
-    """The client's messages are not as the unit left them; they are valid by themselves and stay."""
-
-
 class _Restored:
     """The last turn of a unit, and the results after it by their places."""
 
@@ -95,16 +92,8 @@ def _results(
     end = start
     while end < len(messages) and _answers(messages[end]) is not None:
         end += 1
-    clients: dict[str, list[str]] = {}
-    for at in range(start, end):
-        clients.setdefault(str(_answers(messages[at])), []).append(texts[at])
-    if any(call_id not in clients and call_id not in hidden for call_id in order):
-        raise CannotRestore  # a call of the client's has no result: nothing of ours can mend that
-    ordered: list[str] = []
-    for call_id in order:
-        ordered += [hidden[call_id]] if call_id in hidden else clients.pop(call_id, [])
-    ordered += [text for left in clients.values() for text in left]
-    return {start: ordered, **{at: [] for at in range(start + 1, end)}}
+    answers = [(str(_answers(messages[at])), texts[at]) for at in range(start, end)]
+    return in_call_order(start, answers, order, hidden)
 
 
 def _answers(message: Any) -> str | None:

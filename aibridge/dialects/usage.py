@@ -1,4 +1,7 @@
-"""Usage objects of chat completions: into the records' figures, and summed over rounds for the client."""
+"""Usage objects: into the records' figures, and summed over rounds for the client.
+
+Chat completions name tokens `prompt_` and `completion_`, responses and messages `input_` and `output_`.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,25 +16,33 @@ KNOWN = frozenset(
         "total_tokens",
         "prompt_tokens_details",
         "completion_tokens_details",
+        "input_tokens",
+        "output_tokens",
+        "input_tokens_details",
+        "output_tokens_details",
         "prompt_cache_hit_tokens",
         "prompt_cache_miss_tokens",
     }
 )
+
+COUNTED = ("prompt_tokens", "completion_tokens", "input_tokens", "output_tokens")
+SAID = ("completion_tokens", "output_tokens")
 
 
 def read_usage(raw: Any) -> Usage:
     """The figures of a provider's usage object; `input` without what the cache gave or took."""
     if not isinstance(raw, dict):
         return Usage(source="missing")
-    prompt, completion = _details(raw, "prompt_tokens_details"), _details(raw, "completion_tokens_details")
+    asked, said = ("input", "output") if "input_tokens" in raw else ("prompt", "completion")
+    prompt, completion = _details(raw, f"{asked}_tokens_details"), _details(raw, f"{said}_tokens_details")
     # DeepSeek names its cached tokens at the top level.
     read = _count(prompt.get("cached_tokens")) or _count(raw.get("prompt_cache_hit_tokens"))
     written = _count(prompt.get("cache_write_tokens"))
     return Usage(
-        input=max(0, _count(raw.get("prompt_tokens")) - read - written),
+        input=max(0, _count(raw.get(f"{asked}_tokens")) - read - written),
         cache_read=read,
         cache_write=written,
-        output=_count(raw.get("completion_tokens")),
+        output=_count(raw.get(f"{said}_tokens")),
         reasoning=_count(completion.get("reasoning_tokens")),
         audio_input=_count(prompt.get("audio_tokens")),
         audio_output=_count(completion.get("audio_tokens")),
@@ -45,11 +56,10 @@ def shown_usage(rounds: Sequence[Mapping[str, Any]], shown: UsageShown) -> dict[
     for usage in rounds:
         total = _sum(total, usage)
     if shown == "last":
-        output = {key: value for key, value in total.items() if key.startswith("completion_tokens")}
+        output = {key: value for key, value in total.items() if key.startswith(SAID)}
         total = {**rounds[-1], **output}
         if "total_tokens" in total:
-            counts = (_count(total.get(key)) for key in ("prompt_tokens", "completion_tokens"))
-            total["total_tokens"] = sum(counts)
+            total["total_tokens"] = sum(_count(total.get(key)) for key in COUNTED)
     return total
 
 

@@ -1,0 +1,337 @@
+"""A responses request: what it says, and how it grows by tools and hidden turns.
+
+Only `tools`, `input`, `tool_choice` and `previous_response_id` are ever changed, each in its place in the
+text; every other byte goes on as the client sent it.
+"""
+
+from collections.abc import Mapping, Sequence
+from copy import copy
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Self
+
+from aibridge.dialects.base import Asked, Manner, Pointer, Turn, Unit, View, Visible
+from aibridge.dialects.naming import Names
+from aibridge.dialects.responses.echo import Echo
+from aibridge.dialects.responses.items import kind_of, said_in, sent_back, text_of
+from aibridge.dialects.responses.json_view import JsonView
+from aibridge.dialects.responses.recalling import put_back, referred, visible_groups
+from aibridge.dialects.responses.relaying import StreamView
+from aibridge.errors import BridgeError, Kind
+from aibridge.nouns import Result, SendBack, Tool
+from aibridge.wire.json_text import ObjectText, dumps, extend_array, loads
+
+NO_MODEL = ("prompt",)
+"""Fields of which each makes a request without `model` whole: a stored prompt names its own."""
+
+
+class ResponsesRequest:
+    """What the client asked, and the changes that go upstream with it."""
+
+    def __init__(self, source: ObjectText, own: bytes) -> None:
+        self._source, self._own = source, own
+        self._value = source.value
+        self._changes: dict[str, str] = {}
+        self._injected: frozenset[str] = frozenset()
+        self._hidden = _Hidden()
+        self.asked = _asked(source.value)
+
+    def _changed(self, **changes: str) -> Self:
+        """A copy with further changes; nothing of this one changes."""
+        other = copy(self)
+        other._changes = {**self._changes, **changes}
+        return other
+
+    @classmethod
+    def read(cls, body: bytes) -> Self:
+        """The request in `body`. Raises BridgeError (400)."""
+        try:
+            source = ObjectText.read(body)
+        except ValueError as error:
+            raise _bad(f"the body is not a JSON object: {error}") from None
+        value = source.value
+        if not (_text(value.get("model")) or (value.get("model") is None and value.get("prompt"))):
+            raise _bad("the body has no `model`; name the model to ask", "model")
+        if not isinstance(value.get("input", []), str | list | None):
+            raise _bad("`input` has to be a string or a list of items", "input")
+        if "messages" in value and "input" not in value:
+            raise _bad("the body has no `input` (`messages` belongs to /v1/chat/completions)", "input")
+        if not isinstance(value.get("tools", []), list | None):
+            raise _bad("`tools` has to be a list", "tools")
+        return cls(source, body)
+
+    @property
+    def body(self) -> bytes:
+        """The body for the upstream; the client's own bytes where nothing had to change."""
+        return self._source.replace(self._changes).encode() if self._changes else self._own
+
+    @property
+    def tool_names(self) -> frozenset[str]:
+        """Names of the client's own tools, custom ones and those in namespaces included."""
+        return frozenset(_tool_names(self._value.get("tools") or []))
+
+    @property
+    def tool_count(self) -> int:
+        """How many tools the client brings."""
+        return len(self._value.get("tools") or [])
+
+    @property
+    def refuses_tools(self) -> str | None:
+        """`background`: nobody waits to run them; `prompt`: it has its own, which ours would replace."""
+        if self._value.get("background") is True:
+            return "background"
+        return "prompt" if self._value.get("prompt") else None
+
+    def for_model(self, model: str) -> Self:
+        """The request with the upstream's own name of the model; the same where nothing changes."""
+        return self if model == self.asked.model else self._changed(model=dumps(model))
+
+    def with_tools(self, tools: Sequence[Tool]) -> Self:
+        """The request of round 1: `tools` after the client's own."""
+        if not tools:
+            return self
+        own = self._source.source("tools") if self._value.get("tools") is not None else "[]"
+        request = self._changed(tools=extend_array(own, map(_tool_text, tools)))
+        request._injected = frozenset(tool.name for tool in tools)
+        return request
+
+    def extended(self, turn: Turn, results: Sequence[Result], send_back: SendBack) -> Self:
+        """The request of the next round: the hidden turn's items and their outputs appended.
+
+        A conversation has the items already: to it the outputs alone are sent.
+        """
+        outputs = [text for _, text in _outputs(results)]
+        items = [*self._sent_back(turn, send_back), *outputs]
+        grown = extend_array("[]", outputs) if self._conversation else extend_array(self._input, items)
+        changes = {"input": grown}
+        if self._forces_hidden():
+            changes["tool_choice"] = '"auto"'
+        request = self._changed(**changes)
+        request._hidden = self._hidden.grown(items, turn)
+        return request
+
+    def _sent_back(self, turn: Turn, send_back: SendBack) -> list[str]:
+        hidden = frozenset(call.id for call in turn.injected_calls)
+        return sent_back(
+            turn.message(), hidden, send_back, kept_upstream=self._value.get("store") is not False
+        )
+
+    def without_tools(self, tools: Sequence[Tool]) -> Self:
+        """The request of a last round: our tools are gone where the client has its own, else not callable."""
+        if not self.tool_count:
+            return self._changed(tool_choice='"none"')
+        request = self._changed(tools=self._source.source("tools"))
+        # A list of allowed tools that names one of ours would be refused without it.
+        named = (f'"{tool.name}"' for tool in tools)
+        choice = dumps(self._value.get("tool_choice"))
+        return request._changed(tool_choice='"auto"') if any(name in choice for name in named) else request
+
+    def visible(self) -> list[tuple[int, Visible]]:
+        """The client's turns that count for recall, with the places of their first items.
+
+        None where the upstream keeps what was said: then the client does not send it back.
+        """
+        if self._kept_upstream or not isinstance(self._value.get("input"), list):
+            return []
+        return [(group.start, group.visible) for group in visible_groups(self._value["input"])]
+
+    def with_units(self, units: Mapping[int, Unit], *, standard: frozenset[int]) -> tuple[Self, int]:
+        """What was hidden before, put back at the places of the answers; and how many turns that were."""
+        if not units:
+            return self, 0
+        array, turns = put_back(self._input, self._value["input"], units, standard)
+        return (self._changed(input=array) if turns else self), turns
+
+    def unit(
+        self, last: Turn, results: Sequence[Result], separator: str, send_back: SendBack
+    ) -> tuple[Unit, Sequence[Visible]] | None:
+        """What this exchange hid, and its answer: by its texts, and by the ids that references name."""
+        mixed = bool(last.injected_calls)
+        if self._kept_upstream or not (mixed or self._hidden.items):
+            return None
+        told = () if _wants_json(self._value) else self._hidden.told
+        unit = Unit(
+            hidden=self._hidden.items,
+            texts=tuple("\n".join(text for text, _ in turn) for turn in told) or ("",) * self._hidden.turns,
+            separator=separator,
+            tools=tuple(
+                sorted({*self._hidden.called, *(c.name for c in last.injected_calls)} & self._injected)
+            ),
+            last=extend_array("[]", self._sent_back(last, send_back)) if mixed else None,
+            results=tuple(_outputs(results)) if mixed else (),
+        )
+        said = [each for turn in (*told, _told(last)) for each in turn]
+        calls = tuple((call.id, call.name) for call in last.client_calls)
+        ways = ("\n".join(text for text, _ in said), "\n".join(referred(item_id) for _, item_id in said))
+        return unit, [Visible("assistant", way, calls) for way in dict.fromkeys(ways)]
+
+    @property
+    def refers_to(self) -> Sequence[str]:
+        """The answer that this one goes on from, and the calls in a conversation that it answers."""
+        ids = [previous] if (previous := _text(self._value.get("previous_response_id"))) else []
+        items = self._value.get("input")
+        if self._conversation and isinstance(items, list):
+            answers = (item for item in items if isinstance(item, dict) and kind_of(item).endswith("_output"))
+            ids += [_in_conversation(self._conversation, str(item.get("call_id"))) for item in answers]
+        return ids
+
+    def redirected(self, pointers: Mapping[str, Pointer]) -> Self:
+        """The request with its references led upstream, and the outputs that are waited for there."""
+        changes = {}
+        previous = self._value.get("previous_response_id")
+        if isinstance(previous, str) and previous in pointers and pointers[previous].target != previous:
+            changes["previous_response_id"] = dumps(pointers[previous].target)
+        outputs = dict.fromkeys(text for pointer in pointers.values() for text in pointer.outputs)
+        if outputs:
+            own = self._input.strip()[1:-1].strip()
+            changes["input"] = extend_array(extend_array("[]", outputs), [own] if own else [])
+        return self._changed(**changes)
+
+    def pointers(self, shown_id: str | None, last: Turn, results: Sequence[Result]) -> Mapping[str, Pointer]:
+        """The answer's id where a later request has to go on from another, or bring outputs along."""
+        mixed = bool(last.client_calls and last.injected_calls)
+        outputs = tuple(text for _, text in _outputs(results)) if mixed else ()
+        if self._conversation:
+            ids = (
+                [_in_conversation(self._conversation, call.id) for call in last.client_calls] if mixed else []
+            )
+            return {id_: Pointer("", outputs) for id_ in ids}
+        kept = self._value.get("store") is not False and shown_id is not None
+        if not kept or not (outputs or last.response_id != shown_id):
+            return {}
+        return {str(shown_id): Pointer(last.response_id or str(shown_id), outputs)}
+
+    def view(self, tools: Sequence[Tool], manner: Manner) -> View:
+        """What the client sees of the injected `tools` and of all rounds."""
+        names = Names(frozenset(tool.name for tool in tools), self.tool_names)
+        asked = {key: self._source.source(key) for key in ("previous_response_id",) if key in self._changes}
+        echo = Echo(frozenset(tool.name for tool in tools), asked)
+        # Texts of two turns would not be JSON: then hidden turns' texts are not shown.
+        kind = StreamView if self.asked.streamed else JsonView
+        return kind(names, tools, echo, manner, one_text=_wants_json(self._value))
+
+    @property
+    def _input(self) -> str:
+        """The input as a list."""
+        if "input" in self._changes:
+            return self._changes["input"]
+        asked = self._value.get("input")
+        if isinstance(asked, str):
+            return f'[{{"type":"message","role":"user","content":{self._source.source("input")}}}]'
+        return "[]" if asked is None else self._source.source("input")
+
+    @property
+    def _conversation(self) -> str | None:
+        """The conversation that the upstream keeps, by its id."""
+        named = self._value.get("conversation")
+        return _text(named.get("id") if isinstance(named, dict) else named)
+
+    @property
+    def _kept_upstream(self) -> bool:
+        return bool(self._conversation or self._value.get("previous_response_id"))
+
+    def _forces_hidden(self) -> bool:
+        """True where `tool_choice` would make the model call tools for ever (2-wire.md, `tool_choice`)."""
+        choice = self._value.get("tool_choice")
+        if choice == "required":
+            return not self.tool_count
+        return isinstance(choice, dict) and choice.get("name") in self._injected
+
+
+@dataclass(frozen=True, slots=True)
+class _Hidden:
+    """What the rounds of this exchange appended."""
+
+    items: tuple[str, ...] = ()
+    told: tuple[tuple[tuple[str, str], ...], ...] = ()
+    """Of each turn the texts of its messages, with their ids."""
+    called: frozenset[str] = frozenset()
+
+    @property
+    def turns(self) -> int:
+        return len(self.told)
+
+    def grown(self, items: Sequence[str], turn: Turn) -> "_Hidden":
+        called = self.called | {call.name for call in turn.injected_calls}
+        return _Hidden((*self.items, *items), (*self.told, _told(turn)), called)
+
+
+def _told(turn: Turn) -> tuple[tuple[str, str], ...]:
+    """The texts of a turn's messages, with their ids."""
+    items = [loads(text) for text in turn.message()]
+    return tuple((said_in(item), str(item.get("id"))) for item in items if said_in(item))
+
+
+def _in_conversation(conversation: str, call_id: str) -> str:
+    return f"{conversation} {call_id}"
+
+
+def _outputs(results: Sequence[Result]) -> list[tuple[str, str]]:
+    """The results as items, by call id."""
+    items = [
+        {"type": "function_call_output", "call_id": each.call_id, "output": each.text} for each in results
+    ]
+    return [(each["call_id"], dumps(each)) for each in items]
+
+
+@lru_cache(maxsize=1024)
+def _tool_text(tool: Tool) -> str:
+    """The tool as it stands in `tools`: the same bytes every time, so that prompt caches hit.
+
+    Not strict: this API is by default, and would make every optional argument a required one.
+    """
+    schema = dict(tool.input_schema)
+    if schema.get("type", "object") == "object":
+        schema.setdefault("type", "object")
+        schema.setdefault("properties", {})
+    function = {"name": tool.name, "description": tool.description, "parameters": schema, "strict": False}
+    return dumps({"type": "function", **function})
+
+
+def _tool_names(tools: Sequence[Any]) -> list[str]:
+    names: list[str] = []
+    for tool in tools:
+        if isinstance(tool, dict):
+            inner = tool.get("tools")
+            names += _tool_names(inner) if isinstance(inner, list) else []
+            names += filter(None, [_text(tool.get("name"))])
+    return names
+
+
+def _wants_json(value: Mapping[str, Any]) -> bool:
+    wanted = value.get("text")
+    form = wanted.get("format") if isinstance(wanted, dict) else None
+    return isinstance(form, dict) and form.get("type") in ("json_object", "json_schema")
+
+
+def _asked(value: Mapping[str, Any]) -> Asked:
+    items = value.get("input")
+    last = items[-1] if isinstance(items, list) and items and isinstance(items[-1], dict) else {}
+    prompt = items if isinstance(items, str) else _last_text(last) if last.get("role") == "user" else None
+    metadata = value.get("metadata")
+    return Asked(
+        model=value.get("model") or "",
+        streamed=value.get("stream") is True,
+        prompt=_text(prompt),
+        user=_text(value.get("safety_identifier")) or _text(value.get("user")),
+        session_id=_text(value.get("prompt_cache_key")),
+        answers_call_id=_text(last.get("call_id")) if kind_of(last).endswith("_output") else None,
+        metadata=metadata if isinstance(metadata, dict) else None,
+    )
+
+
+def _last_text(message: Mapping[str, Any]) -> str | None:
+    """A message's last text part."""
+    content = message.get("content")
+    if isinstance(content, list):
+        texts = [part for part in content if text_of([part])]
+        return _text(text_of(texts[-1:]))
+    return _text(content)
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _bad(message: str, param: str | None = None) -> BridgeError:
+    return BridgeError(Kind.BAD_REQUEST, message, param)
