@@ -67,6 +67,8 @@ class App:
         self.config = config
         self.failure: str | None = None
         """Why the application could not start, in one sentence."""
+        self.prices = records.prices_of(config)
+        """What rounds cost; the same for records, budgets and metrics."""
         self._in_process, self._transport = in_process, transport
         self._running: Running | None = None
         self._hot = self._bridge_routes()
@@ -160,7 +162,7 @@ class App:
     @asynccontextmanager
     async def _lifespan(self, _app: Starlette) -> AsyncIterator[None]:
         try:
-            recorder = await asyncio.to_thread(records.open_records, self.config.records)
+            recorder = await asyncio.to_thread(records.open_records, self.config.records, self.prices)
         except records.RecordsError as error:
             self.failure = str(error)
             raise

@@ -175,6 +175,12 @@ class RoundEnded:
     model: str | None = None
     thought: str | None = None
     """Reasoning text of the turn."""
+    upstream: str | None = None
+    """The one that answered this round."""
+    asked: str | None = None
+    """The model that was asked for."""
+    ended_at: float | None = None
+    """Unix time in seconds."""
 
 
 @dataclass(frozen=True, slots=True)

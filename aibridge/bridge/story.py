@@ -35,6 +35,10 @@ class Story:
         """MCP servers that are away."""
         self.left_out: tuple[str, ...] = ()
         """Tools that are not injected although they were offered."""
+        self.upstream: str | None = None
+        """The upstream that is asked."""
+        self.asked: str | None = None
+        """The model that was asked for."""
         self._notes: list[str] = []
         self._listener, self._caller, self._api, self._path = listener, caller, api, path
         self._started_at = time.time() if started_at is None else started_at
@@ -47,6 +51,7 @@ class Story:
     def begins(self, asked: Asked, upstream: str, tools: tuple[Tool, ...]) -> None:
         """The request was read, and is about to be asked upstream."""
         self._tools = {tool.name: tool for tool in tools}
+        self.upstream, self.asked = upstream, asked.model
         self._listener(
             ExchangeStarted(
                 exchange_id=self.exchange_id,
@@ -90,6 +95,9 @@ class Story:
                 response_id=turn.response_id,
                 model=turn.model,
                 thought=turn.thought,
+                upstream=self.upstream,
+                asked=self.asked,
+                ended_at=time.time(),
             )
         )
 

@@ -85,12 +85,13 @@ def _records(path: Path | None) -> Iterator["Connection"]:
 
     from aibridge.records.failures import DatabaseFailing, RecordsError
     from aibridge.records.opening import open_store
+    from aibridge.records.pricing import prices_of
 
-    config = load_config(path).records
+    settings = load_config(path)
     quiet = structlog.make_filtering_bound_logger("error")  # stdout is for figures alone
     structlog.configure(wrapper_class=quiet, logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     try:
-        store, problem = open_store(config)
+        store, problem = open_store(settings.records, prices_of(settings))
         if problem:
             warn(problem)
         try:

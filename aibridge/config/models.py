@@ -173,6 +173,7 @@ class Bridge(Model):
     turn_separator: str = Field("\n\n", description="between visible texts of two turns")
 
 
+Dollars = Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False)]
 QUERY_PASSWORD = re.compile(r"(?<=[?&]password=)[^&]*")
 
 
@@ -207,6 +208,18 @@ def _pattern(value: str) -> str:
     return value
 
 
+class Price(Model):
+    """Dollars per million tokens; what is not given costs what the tokens around it cost."""
+
+    input: Dollars = Field(0.0, description="tokens that are neither from nor into the cache")
+    output: Dollars = Field(0.0, description="tokens of the answer")
+    cache_read: Dollars | None = Field(None, description="input from the provider's cache; default: input")
+    cache_write: Dollars | None = Field(None, description="input into the cache; default: input")
+    reasoning: Dollars | None = Field(None, description="reasoning in the answer; default: output")
+    audio_input: Dollars | None = Field(None, description="audio in the request; default: input")
+    audio_output: Dollars | None = Field(None, description="audio in the answer; default: output")
+
+
 class Records(Model):
     """Where usage records go and what they hold."""
 
@@ -219,6 +232,10 @@ class Records(Model):
     results: bool = Field(False, description="keep tool results")
     redact: list[Annotated[str, AfterValidator(_pattern)]] = Field(
         [], description="patterns that are masked in kept texts, beside what looks like a credential"
+    )
+
+    pricing: dict[str, Price] = Field(
+        {}, description="prices by pattern of model or upstream/model, before those of genai-prices"
     )
 
     @field_serializer("url", when_used="json")

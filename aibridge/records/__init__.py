@@ -7,22 +7,31 @@ from typing import TYPE_CHECKING
 
 from aibridge.config import Records
 from aibridge.records.failures import DatabaseFailing, RecordsError
+from aibridge.records.pricing import NO_PRICES, Prices, prices_of
 from aibridge.records.recorder import Recorder
 
 if TYPE_CHECKING:
     from aibridge.records.tool_shelf import ToolShelf
 
-__all__ = ["DatabaseFailing", "Recorder", "RecordsError", "open_records", "open_tool_shelf"]
+__all__ = [
+    "DatabaseFailing",
+    "Prices",
+    "Recorder",
+    "RecordsError",
+    "open_records",
+    "open_tool_shelf",
+    "prices_of",
+]
 
 
-def open_records(config: Records) -> Recorder:
+def open_records(config: Records, prices: Prices = NO_PRICES) -> Recorder:
     """Open the records for a process that writes them: migrate, take over dead journals, start the thread.
 
     Blocks on the disk. Raises RecordsError with one sentence.
     """
     from aibridge.records.opening import open_recorder  # noqa: PLC0415 - SQLAlchemy costs 0.4 s
 
-    return open_recorder(config)
+    return open_recorder(config, prices)
 
 
 def open_tool_shelf(config: Records) -> "ToolShelf | None":

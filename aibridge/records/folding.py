@@ -9,13 +9,14 @@ from collections.abc import Sequence
 from aibridge.records import logs
 from aibridge.records.entries import decode
 from aibridge.records.failures import EntryRefused
+from aibridge.records.pricing import NO_PRICES, Prices
 from aibridge.records.rows import Row, rows
 from aibridge.records.store import Store
 
 
-def fold(store: Store, payloads: Sequence[bytes], worker: str) -> int:
+def fold(store: Store, payloads: Sequence[bytes], worker: str, prices: Prices = NO_PRICES) -> int:
     """Fold entries of the journal `worker`; how many were left out. Raises DatabaseFailing."""
-    readable = [found for payload in payloads if (found := _rows(payload, worker)) is not None]
+    readable = [found for payload in payloads if (found := _rows(payload, worker, prices)) is not None]
     left_out = len(payloads) - len(readable)
     try:
         store.write(row for found in readable for row in found)
@@ -24,9 +25,9 @@ def fold(store: Store, payloads: Sequence[bytes], worker: str) -> int:
     return left_out
 
 
-def _rows(payload: bytes, worker: str) -> list[Row] | None:
+def _rows(payload: bytes, worker: str, prices: Prices) -> list[Row] | None:
     try:
-        return list(rows(decode(payload), worker))
+        return list(rows(decode(payload), worker, prices))
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError, OSError, RecursionError) as error:
         logs.error("a journal entry cannot be read and is left out", error=repr(error))
         return None

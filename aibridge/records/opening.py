@@ -5,6 +5,7 @@ from pathlib import Path
 from aibridge.config import Records
 from aibridge.records.failures import DatabaseFailing, RecordsError
 from aibridge.records.journal import Journal
+from aibridge.records.pricing import NO_PRICES, Prices
 from aibridge.records.recorder import Recorder
 from aibridge.records.store import Store
 from aibridge.records.takeover import take_over
@@ -16,7 +17,7 @@ def journal_folder(config: Records) -> Path:
     return Path(config.journal).expanduser()
 
 
-def open_store(config: Records) -> tuple[Store, str | None]:
+def open_store(config: Records, prices: Prices = NO_PRICES) -> tuple[Store, str | None]:
     """The database, migrated, with what ended processes left folded in.
 
     Beside it a sentence where something could not be folded yet. Raises RecordsError.
@@ -24,7 +25,7 @@ def open_store(config: Records) -> tuple[Store, str | None]:
     store = Store(config.url)
     try:
         store.open()
-        return store, take_over(journal_folder(config), store)
+        return store, take_over(journal_folder(config), store, prices)
     except OSError as error:
         store.close()
         raise _unusable(config, error) from error
@@ -33,14 +34,14 @@ def open_store(config: Records) -> tuple[Store, str | None]:
         raise
 
 
-def open_recorder(config: Records) -> Recorder:
+def open_recorder(config: Records, prices: Prices = NO_PRICES) -> Recorder:
     """See `aibridge.records.open_records`."""
-    store, _ = open_store(config)
+    store, _ = open_store(config, prices)
     journal: Journal | None = None
     try:
         journal = Journal(journal_folder(config))
         secret = store.caller_secret()
-        return Recorder(config, journal, store, Writer(journal, store), secret)
+        return Recorder(config, journal, store, Writer(journal, store, prices), secret)
     except (OSError, DatabaseFailing) as error:
         if journal is not None:
             journal.close()

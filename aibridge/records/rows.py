@@ -11,10 +11,13 @@ from typing import Any
 
 from sqlalchemy import Table
 
+from aibridge.nouns import Usage
+from aibridge.records.pricing import Cost, Prices
 from aibridge.records.tables import exchanges, prompts, thoughts, token_usages, tool_calls
 
 Entry = Mapping[str, Any]
 Values = dict[str, Any]
+TOKENS = ("input", "cache_read", "cache_write", "output", "reasoning", "audio_input", "audio_output")
 LARGEST = (1 << 63) - 1
 LARGEST_SMALL = (1 << 31) - 1
 
@@ -37,8 +40,10 @@ UPSERTS = (STARTED, ENDED, ROUND, CALL, PROMPT, THOUGHT)
 Row = tuple[Upsert, Values]
 
 
-def rows(entry: Entry, worker: str) -> Iterator[Row]:
+def rows(entry: Entry, worker: str, prices: Prices) -> Iterator[Row]:
     """The rows of `entry`, told in the journal `worker`; raises KeyError, TypeError, ValueError."""
+    if entry["fact"] == "round":
+        return _round(entry, prices)
     return READERS[entry["fact"]](entry, worker)
 
 
@@ -65,22 +70,33 @@ def _started(entry: Entry, worker: str) -> Iterator[Row]:
         yield PROMPT, {"exchange_id": entry["exchange_id"], "text": _text(entry["prompt"])}
 
 
-def _round(entry: Entry, worker: str) -> Iterator[Row]:
+def _round(entry: Entry, prices: Prices) -> Iterator[Row]:
     usage = entry["usage"]
-    tokens = ("input", "cache_read", "cache_write", "output", "reasoning", "audio_input", "audio_output")
+    tokens = {name: _count(usage.get(name, 0)) for name in TOKENS}
+    cost = _cost(entry, tokens, prices)
     key = {"exchange_id": entry["exchange_id"], "round": _small(entry["round"])}
     values = {
         **key,
         "other": _clean(usage.get("other")) or None,
         "source": _text(usage["source"]),
-        "cost_micros": None,
-        "price_source": "unknown",
-        **{name: _count(usage.get(name, 0)) for name in tokens},
+        "cost_micros": None if cost.source == "unknown" else min(cost.micros, LARGEST),
+        "price_source": cost.source,
+        **tokens,
         **_texts(entry, "response_id", "model"),
     }
     yield ROUND, values
     if entry.get("thought"):
         yield THOUGHT, {**key, "source": None, "text": _text(entry["thought"])}
+
+
+def _cost(entry: Entry, tokens: Mapping[str, int], prices: Prices) -> Cost:
+    told = entry["usage"]
+    usage = Usage(**tokens, other=told.get("other") or {}, source=told["source"])
+    ended = entry.get("ended_at")
+    when = datetime.now(UTC) if ended is None else _time(ended)
+    return prices.cost(
+        _text(entry.get("model")), _text(entry.get("upstream")), usage, when, _text(entry.get("asked"))
+    )
 
 
 def _call(entry: Entry, worker: str) -> Iterator[Row]:
@@ -117,7 +133,6 @@ def _ended(entry: Entry, worker: str) -> Iterator[Row]:
 
 READERS: dict[str, Callable[[Entry, str], Iterator[Row]]] = {
     "started": _started,
-    "round": _round,
     "call": _call,
     "ended": _ended,
 }

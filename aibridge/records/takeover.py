@@ -9,11 +9,12 @@ from pathlib import Path
 from aibridge.records import files, logs
 from aibridge.records.failures import DatabaseFailing
 from aibridge.records.folding import fold
+from aibridge.records.pricing import NO_PRICES, Prices
 from aibridge.records.store import Store
 from aibridge.records.tail import Tail
 
 
-def take_over(folder: Path, store: Store) -> str | None:
+def take_over(folder: Path, store: Store, prices: Prices = NO_PRICES) -> str | None:
     """Fold what dead owners left in `folder`; None, or the sentence why something stays for later.
 
     Raises OSError when `folder` cannot be read.
@@ -24,7 +25,7 @@ def take_over(folder: Path, store: Store) -> str | None:
         if (held := files.hold(marker)) is None:
             continue
         try:
-            _fold_whole(folder, journal, store)
+            _fold_whole(folder, journal, store, prices)
             marker.unlink(missing_ok=True)
         except (DatabaseFailing, OSError) as error:
             problem = f"the journal of an ended process stays for the next start: {error}"
@@ -34,7 +35,7 @@ def take_over(folder: Path, store: Store) -> str | None:
     return problem
 
 
-def _fold_whole(folder: Path, journal: str, store: Store) -> None:
+def _fold_whole(folder: Path, journal: str, store: Store, prices: Prices) -> None:
     """Fold a held journal and only then remove its segments, so that another try finds them all."""
     numbers = files.segment_numbers(folder, journal)
     entries = 0
@@ -42,7 +43,7 @@ def _fold_whole(folder: Path, journal: str, store: Store) -> None:
         tail = Tail(folder, journal, number)
         try:
             while payloads := tail.read(newest=number):
-                fold(store, payloads, journal)
+                fold(store, payloads, journal, prices)
                 tail.advance()
                 entries += len(payloads)
         finally:

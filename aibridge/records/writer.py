@@ -10,6 +10,7 @@ from aibridge.records import logs
 from aibridge.records.failures import DatabaseFailing
 from aibridge.records.folding import fold
 from aibridge.records.journal import Journal
+from aibridge.records.pricing import NO_PRICES, Prices
 from aibridge.records.store import Store
 from aibridge.records.tail import Tail
 
@@ -24,8 +25,8 @@ FIRST_WAIT, LONGEST_WAIT = 0.1, 2.0
 class Writer:
     """Folds `journal` into `store` until it is stopped."""
 
-    def __init__(self, journal: Journal, store: Store) -> None:
-        self._journal, self._store = journal, store
+    def __init__(self, journal: Journal, store: Store, prices: Prices = NO_PRICES) -> None:
+        self._journal, self._store, self._prices = journal, store, prices
         self._tail = Tail(journal.folder, journal.id)
         self._told = threading.Event()
         self._hurry = threading.Event()
@@ -84,7 +85,7 @@ class Writer:
     def _fold_group(self) -> bool:
         payloads = self._tail.read(self._journal.newest)
         if payloads:
-            self.left_out += fold(self._store, payloads, self._journal.id)
+            self.left_out += fold(self._store, payloads, self._journal.id, self._prices)
             self.folded += len(payloads)
         self._works()
         with self._progress:
