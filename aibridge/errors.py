@@ -15,15 +15,20 @@ class Kind(Enum):
     BAD_REQUEST = (400, "invalid_request_error", "invalid_request_error")
     INVALID_KEY = (401, "invalid_api_key", "invalid_request_error")
     FORBIDDEN = (403, "forbidden", "invalid_request_error")
+    MODEL_NOT_ALLOWED = (403, "model_not_allowed", "invalid_request_error")
     NOT_FOUND = (404, "not_found", "invalid_request_error")
     MODEL_NOT_FOUND = (404, "model_not_found", "invalid_request_error")
     METHOD_NOT_ALLOWED = (405, "method_not_allowed", "invalid_request_error")
+    CONFLICT = (409, "conflict", "invalid_request_error")
     TOO_LARGE = (413, "request_too_large", "invalid_request_error")
     UNSUPPORTED_MEDIA = (415, "unsupported_media_type", "invalid_request_error")
+    RATE_LIMITED = (429, "rate_limit_exceeded", "rate_limit_error")
+    BUDGET_EXCEEDED = (429, "budget_exceeded", "insufficient_quota")
     INTERNAL = (500, "internal_error", "server_error")
     UPSTREAM_UNREACHABLE = (502, "upstream_unreachable", "server_error")
     UPSTREAM_INVALID = (502, "upstream_invalid_response", "server_error")
     OVERLOADED = (503, "overloaded", "server_error")
+    LIMITER_UNAVAILABLE = (503, "limiter_unavailable", "server_error")
     TOOLS_UNAVAILABLE = (503, "tools_unavailable", "server_error")
     UPSTREAM_TIMEOUT = (504, "upstream_timeout", "server_error")
 
@@ -52,6 +57,8 @@ class BridgeError(Exception):
     param: str | None = None
     retry_after: int | None = None
     """Seconds, sent as `Retry-After`."""
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+    """Further headers of the response."""
 
     def __str__(self) -> str:
         return self.message

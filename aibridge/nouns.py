@@ -7,7 +7,8 @@ import secrets
 import time
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
 from typing import Any, Literal
 
 CallStatus = Literal["ok", "error", "invalid_arguments", "timeout", "cancelled", "refused", "relayed"]
@@ -129,6 +130,45 @@ class Keep:
 
 
 @dataclass(frozen=True, slots=True)
+class Rights:
+    """What a caller's key allows. Patterns are as in shells."""
+
+    models: tuple[str, ...] = ("*",)
+    """Of names of models, as they are asked for or as the upstream knows them."""
+    tools: tuple[str, ...] = ("*",)
+    """Of servers, injected names, or `server__tool`."""
+    inject: bool | None = None
+    """Whether requests that say nothing get tools; False: none gets any. None leaves it to others."""
+
+    def allow_model(self, *names: str) -> bool:
+        """Whether one of the `names` of a model is allowed."""
+        return any(fnmatchcase(name, pattern) for pattern in self.models for name in names)
+
+    @property
+    def any_model(self) -> bool:
+        """Whether every model is allowed."""
+        return "*" in self.models
+
+    def wanted(self, wanted: str | None) -> str | None:
+        """The choice of tools that a request makes, or, where it makes none, all that are allowed."""
+        return ",".join(self.tools) if wanted is None and "*" not in self.tools else wanted
+
+    def narrow(self, offer: Offer) -> Offer:
+        """`offer` without the tools that are not allowed."""
+        if "*" in self.tools:
+            return offer
+        return replace(offer, tools=tuple(tool for tool in offer.tools if self.allow_tool(tool)))
+
+    def allow_tool(self, tool: Tool) -> bool:
+        """Whether `tool` is allowed."""
+        names = (tool.server, tool.name, f"{tool.server}__{tool.own_name}")
+        return any(fnmatchcase(name, pattern) for pattern in self.tools for name in names)
+
+
+ALL_RIGHTS = Rights()
+
+
+@dataclass(frozen=True, slots=True)
 class Caller:
     """Who is calling, and with what program."""
 
@@ -139,6 +179,9 @@ class Caller:
     session_id: str | None = None
     keep: Keep | None = None
     """What its key says of the texts that the records keep; None where it says nothing."""
+    key_id: str | None = None
+    """The id of its key, where it has one of ours."""
+    rights: Rights = ALL_RIGHTS
 
 
 @dataclass(frozen=True, slots=True)

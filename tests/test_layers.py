@@ -32,6 +32,7 @@ ONLY_IN = {
     "httpx2": {"upstreams", "tools", "app"},
     "sqlalchemy": {"records"},
     "alembic": {"records"},
+    "redis": {"access"},
     "aiohttp": set[str](),
     "httpx": set[str](),
 }

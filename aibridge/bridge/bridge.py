@@ -12,6 +12,7 @@ from aibridge.bridge.ports import HeaderPairs, Router, Toolbox
 from aibridge.bridge.recall import Recall, Whose
 from aibridge.bridge.story import Story
 from aibridge.dialects.base import CallsShown, Dialect, Manner, Request, UsageShown
+from aibridge.errors import BridgeError, Kind
 from aibridge.nouns import MOST_TOOLS, Caller, Listener, Offer, Tool
 
 log = structlog.get_logger(__name__)
@@ -66,7 +67,9 @@ class Bridge:
         story = Story(self.listener, incoming.caller, dialect.name, incoming.path)
         client = dialect.read(incoming.body)
         upstream = self.router.route(client.asked.model, incoming.upstream, dialect.name)
-        client = client.for_model(upstream.resolve(client.asked.model))
+        model = upstream.resolve(client.asked.model)
+        check_model(incoming.caller, client.asked.model, model)
+        client = client.for_model(model)
         offer, reason = await self._choose(client, incoming)
         tools, story.left_out = _fitting(offer.tools, client)
         story.unavailable = offer.unavailable
@@ -92,14 +95,24 @@ class Bridge:
     async def _choose(self, request: Request, incoming: Incoming) -> tuple[Offer, str | None]:
         """What may be injected, and the reason where nothing may be."""
         wanted = (incoming.wanted_tools or "").strip()
-        if wanted == "off" or not (wanted or self.inject):
+        rights = incoming.caller.rights
+        inject = self.inject if rights.inject is None else rights.inject
+        if wanted == "off" or not (wanted or inject) or rights.inject is False:
             return Offer(), "off"
         if request.refuses_tools:
             return Offer(), request.refuses_tools
         if incoming.brings_tools and not request.tool_count and not wanted:
             # An agent's request without tools is for itself: a title, a summary. Tools would derail it.
             return Offer(), "no-tools-of-the-client"
-        return await self.toolbox.offer(None if wanted in ("", "on") else wanted, incoming.headers), None
+        chosen = rights.wanted(None if wanted in ("", "on") else wanted)
+        return rights.narrow(await self.toolbox.offer(chosen, incoming.headers)), None
+
+
+def check_model(caller: Caller, *names: str) -> None:
+    """Raises BridgeError (403) where the caller's key allows none of the names of a model."""
+    if not caller.rights.allow_model(*names):
+        sentence = f"this key may not use the model '{names[0]}'; GET /v1/models lists those that it may"
+        raise BridgeError(Kind.MODEL_NOT_ALLOWED, sentence, "model")
 
 
 def _fitting(offered: Sequence[Tool], request: Request) -> tuple[tuple[Tool, ...], tuple[str, ...]]:

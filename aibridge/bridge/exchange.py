@@ -305,4 +305,4 @@ def error_headers(error: BridgeError) -> list[tuple[bytes, bytes]]:
     headers = [(b"content-type", b"application/json")]
     if error.retry_after is not None:
         headers.append((b"retry-after", str(error.retry_after).encode()))
-    return headers
+    return [*headers, *error.headers]

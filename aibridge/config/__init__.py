@@ -1,7 +1,9 @@
 """The configuration: its models, and how a file becomes one."""
 
+from aibridge.config.key_rules import KeyRules, KeyTold, NewKey
 from aibridge.config.loading import load, parse
 from aibridge.config.models import (
+    Access,
     Bridge,
     Config,
     DatabaseUrl,
@@ -16,11 +18,15 @@ from aibridge.config.models import (
 )
 
 __all__ = [
+    "Access",
     "Bridge",
     "Config",
     "DatabaseUrl",
+    "KeyRules",
+    "KeyTold",
     "Log",
     "McpServer",
+    "NewKey",
     "OAuth",
     "Price",
     "Records",

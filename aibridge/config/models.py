@@ -16,6 +16,7 @@ from pydantic import (
     Field,
     SecretStr,
     field_serializer,
+    field_validator,
     model_validator,
 )
 
@@ -59,7 +60,10 @@ class Model(BaseModel):
 class Server(Model):
     """Where aibridge listens and who may reach it."""
 
-    host: str = Field("127.0.0.1", description="address to listen on; other than loopback needs --insecure")
+    host: str = Field(
+        "127.0.0.1",
+        description="address to listen on; other than loopback needs access.keys: required or --insecure",
+    )
     port: int = Field(4180, ge=0, le=65535, description="port to listen on; 0 takes a free one")
     max_body: Size = Field(32 << 20, description="largest request body of bridged routes")
     shutdown_grace: Duration = Field(30.0, description="how long running exchanges may finish on a stop")
@@ -243,6 +247,41 @@ class Records(Model):
         return str(url)
 
 
+def _redis_url(url: SecretStr) -> SecretStr:
+    value = url.get_secret_value()
+    if value and not value.startswith(("redis://", "rediss://", "unix://")):
+        raise ValueError("write a URL like redis://:password@host:6379/0")
+    return url
+
+
+class Access(Model):
+    """Who may call, and how much."""
+
+    keys: Annotated[Literal["off", "optional", "required"], BeforeValidator(_switch)] = Field(
+        "optional", description="keys of aibridge: not looked at, limiting those that have one, or needed"
+    )
+    admin_key: SecretStr | None = Field(None, description="for /api and details; absent: only this machine")
+    redis: Annotated[SecretStr, AfterValidator(_redis_url)] | None = Field(
+        None, description="URL of a Redis that several machines share for rates and concurrency"
+    )
+    on_limiter_down: Literal["allow", "deny"] = Field(
+        "allow", description="Redis away: each process limits by itself, or 503 for callers with limits"
+    )
+
+    @field_validator("admin_key", "redis", mode="after")
+    @classmethod
+    def _given(cls, value: SecretStr | None) -> SecretStr | None:
+        """An environment variable that is empty is none."""
+        return value if value and value.get_secret_value() else None
+
+    @field_validator("admin_key", mode="after")
+    @classmethod
+    def _no_caller(cls, value: SecretStr | None) -> SecretStr | None:
+        if value and value.get_secret_value().startswith("sk-aib-"):
+            raise ValueError("sk-aib- begins the keys of callers; write another secret")
+        return value
+
+
 class Log(Model):
     """The log on stderr."""
 
@@ -264,6 +303,7 @@ class Config(Model):
     mcp_servers: dict[Name, McpServer] = Field({}, description="servers whose tools are injected")
     bridge: Bridge = Field(Bridge(), description="how an exchange is run")
     records: Records = Field(Records(), description="where usage records go and what they hold")
+    access: Access = Field(Access(), description="who may call, and how much")
     telemetry: Telemetry = Field(Telemetry(), description="what is told to operators")
 
     @model_validator(mode="after")

@@ -11,6 +11,7 @@ from aibridge.records.pricing import NO_PRICES, Prices, prices_of
 from aibridge.records.recorder import Recorder
 
 if TYPE_CHECKING:
+    from aibridge.records.key_shelf import KeyShelf
     from aibridge.records.tool_shelf import ToolShelf
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "Prices",
     "Recorder",
     "RecordsError",
+    "open_key_shelf",
     "open_records",
     "open_tool_shelf",
     "prices_of",
@@ -51,3 +53,14 @@ def open_tool_shelf(config: Records) -> "ToolShelf | None":
         store.close()
         raise
     return ToolShelf(store)
+
+
+def open_key_shelf(config: Records) -> "KeyShelf":
+    """Open, or make, the database for a command that looks after keys.
+
+    Blocks on the disk. Raises RecordsError with one sentence.
+    """
+    from aibridge.records.key_shelf import KeyShelf  # noqa: PLC0415 - loads SQLAlchemy
+    from aibridge.records.opening import open_store  # noqa: PLC0415
+
+    return KeyShelf(open_store(config)[0])

@@ -110,7 +110,7 @@ def _shape(noun: Any, withheld: frozenset[str]) -> Shape:
     return names, attrgetter(*names)
 
 
-CALLER = _shape(Caller, frozenset({"keep"}))
+CALLER = _shape(Caller, frozenset({"keep", "rights"}))
 USAGE = _shape(Usage, frozenset())
 
 

@@ -14,6 +14,7 @@ from aibridge.records.journal import Journal
 
 if TYPE_CHECKING:
     from aibridge.records.hidden_turns import HiddenTurns
+    from aibridge.records.key_shelf import KeyShelf
     from aibridge.records.store import Store
     from aibridge.records.tool_shelf import ToolShelf
     from aibridge.records.writer import Writer
@@ -79,6 +80,12 @@ class Recorder:
         from aibridge.records.tool_shelf import ToolShelf  # noqa: PLC0415 - loads SQLAlchemy
 
         return ToolShelf(self._store)
+
+    def key_shelf(self) -> "KeyShelf":
+        """Where keys rest, in the same database."""
+        from aibridge.records.key_shelf import KeyShelf  # noqa: PLC0415 - loads SQLAlchemy
+
+        return KeyShelf(self._store, self._journal.id)
 
     def health(self) -> dict[str, Any]:
         """For `/readyz`: `state` (`ok` or `degraded`), `pending` entries of the journal, `error`."""

@@ -55,6 +55,7 @@ def _started(entry: Entry, worker: str) -> Iterator[Row]:
         "status": "running",
         "started_at": _time(entry["started_at"]),
         "caller": _text(caller["id"]),
+        "key_id": _text(caller.get("key_id")),
         "client": _text(caller.get("client")),
         "user_agent": _text(caller.get("user_agent")),
         "session_id": _text(caller.get("session_id")),

@@ -74,6 +74,7 @@ exchanges = Table(
     Column("unavailable", Json, comment="MCP servers that were away"),
     Column("left_out", Json, comment="tools that were not injected: their name was taken, or too many"),
     Column("metadata", Json),
+    sa.Index("ix_exchanges_key_id", "key_id", "started_at"),
 )
 
 token_usages = Table(
@@ -156,6 +157,31 @@ tool_pins = Table(
     Column("tool", sa.Text, primary_key=True, comment="its own name"),
     Column("definition", sa.Text, nullable=False, comment="as first seen, or as accepted later"),
     Column("pinned_at", UtcTime, nullable=False),
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("name", sa.Text, nullable=False),
+    Column("rules", Json, nullable=False, comment="what it allows"),
+    Column("hash", sa.String(64), nullable=False, comment="SHA-256 of the key"),
+    Column("old_hash", sa.String(64), comment="of the key before the last rotation"),
+    Column("old_until", UtcTime),
+    Column("created_at", UtcTime, nullable=False),
+    Column("expires_at", UtcTime),
+    Column("revoked_at", UtcTime),
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", Id, primary_key=True, comment="sorts by time"),
+    Column("at", UtcTime, nullable=False),
+    Column("actor", sa.Text, nullable=False),
+    Column("action", sa.Text, nullable=False),
+    Column("subject", sa.Text, nullable=False),
+    Column("detail", Json),
 )
 
 settings = Table(
