@@ -14,8 +14,36 @@ from typing import Any, Literal
 CallStatus = Literal["ok", "error", "invalid_arguments", "timeout", "cancelled", "refused", "relayed"]
 ExchangeStatus = Literal["running", "completed", "failed", "cancelled", "interrupted"]
 UsageSource = Literal["provider", "estimated", "missing"]
-SendBack = Literal["all", "none"] | tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AllBut:
+    """Every field but those of `names`, which the upstream refused."""
+
+    names: frozenset[str]
+
+
+SendBack = Literal["all", "none"] | tuple[str, ...] | AllBut
 """Which fields of a turn that aibridge does not know go back upstream; a tuple names them."""
+
+
+def goes_back(field: str, send_back: SendBack) -> bool:
+    """Whether the unknown field `field` of a turn goes back upstream."""
+    match send_back:
+        case "all":
+            return True
+        case AllBut(names):
+            return field not in names
+    return send_back != "none" and field in send_back
+
+
+def less(send_back: SendBack, refused: frozenset[str]) -> SendBack:
+    """`send_back` without the fields that the upstream `refused`."""
+    if not refused or send_back == "none":
+        return send_back
+    if isinstance(send_back, tuple):
+        return tuple(name for name in send_back if name not in refused)
+    return AllBut(refused | send_back.names if isinstance(send_back, AllBut) else refused)
 
 
 def new_id() -> str:
@@ -51,6 +79,26 @@ class Offer:
     """Servers that would have been asked for tools, but are away and left out."""
     scope: str = ""
     """A digest of the client's headers that are handed on to servers; empty where none are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Quirks:
+    """What an upstream refused of what aibridge adds to requests: learned once, then left out."""
+
+    usage: bool = False
+    """It refuses to be asked for usage (`stream_options`)."""
+    tools: frozenset[Tool] = frozenset()
+    """As they were refused: a changed definition is tried again."""
+    fields: frozenset[str] = frozenset()
+    """Unknown fields of a turn that went back to it."""
+
+    def __or__(self, other: "Quirks") -> "Quirks":
+        return Quirks(self.usage or other.usage, self.tools | other.tools, self.fields | other.fields)
+
+    def words(self) -> list[str]:
+        """Each in a few words, for people."""
+        tools = sorted(f"tool {tool.name}" for tool in self.tools)
+        return [*(["stream_options"] * self.usage), *tools, *sorted(f"field {name}" for name in self.fields)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +233,27 @@ class Caller:
 
 
 @dataclass(frozen=True, slots=True)
+class Failure:
+    """One request to an upstream that failed before the first byte of its answer."""
+
+    upstream: str
+    model: str
+    """The upstream's own name of it."""
+    code: str
+    """The HTTP status, or a word for what went wrong, like `unreachable` or `breaker_open`."""
+    error: str
+    """One sentence."""
+    duration_ms: int
+    again_in_ms: int | None = None
+    """The wait after which this upstream was asked again; None where it was not."""
+    key: str | None = None
+    """Which of our keys it was asked with: its number, and a short mask."""
+
+
+AttemptHeard = Callable[[Failure], None]
+
+
+@dataclass(frozen=True, slots=True)
 class ExchangeStarted:
     """A client's request was read; times are Unix seconds."""
 
@@ -246,6 +315,19 @@ class CallEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class AttemptFailed:
+    """A request to an upstream failed; the exchange may still end well."""
+
+    exchange_id: str
+    round: int
+    number: int
+    """Counts the failed ones of the exchange, from 1."""
+    failed_at: float
+    """Unix time in seconds."""
+    failure: Failure
+
+
+@dataclass(frozen=True, slots=True)
 class ExchangeEnded:
     """The one ending of an exchange; told before the last byte leaves."""
 
@@ -268,7 +350,11 @@ class ExchangeEnded:
     """Hidden turns of earlier exchanges that were put back."""
     notes: str | None = None
     """Words for what was special: a cap that was reached, `recall_refused`."""
+    upstream: str = ""
+    """The one that answered, or failed last."""
+    left: tuple[str, ...] = ()
+    """Upstreams that failed in round 1, so that the next fallback was asked."""
 
 
-Fact = ExchangeStarted | RoundEnded | CallEnded | ExchangeEnded
+Fact = ExchangeStarted | RoundEnded | CallEnded | AttemptFailed | ExchangeEnded
 Listener = Callable[[Fact], None]

@@ -5,10 +5,11 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from aibridge.bridge.exchange import Exchange, Plan
+from aibridge.bridge.exchange import Exchange
 from aibridge.bridge.limits import Limits
+from aibridge.bridge.plan import Plan, prepare
 from aibridge.bridge.pointing import Pointing
-from aibridge.bridge.ports import HeaderPairs, Router, Toolbox
+from aibridge.bridge.ports import HeaderPairs, Router, Toolbox, Upstream
 from aibridge.bridge.recall import Recall, Whose
 from aibridge.bridge.story import Story
 from aibridge.dialects.base import CallsShown, Dialect, Manner, Request, UsageShown
@@ -67,30 +68,38 @@ class Bridge:
         story = Story(self.listener, incoming.caller, dialect.name, incoming.path)
         client = dialect.read(incoming.body)
         upstream = self.router.route(client.asked.model, incoming.upstream, dialect.name)
-        model = upstream.resolve(client.asked.model)
-        check_model(incoming.caller, client.asked.model, model)
-        client = client.for_model(model)
+        check_model(incoming.caller, client.asked.model, upstream.resolve(client.asked.model))
         offer, reason = await self._choose(client, incoming)
         tools, story.left_out = _fitting(offer.tools, client)
         story.unavailable = offer.unavailable
         recall = self.recall if incoming.recall else NO_RECALL
         whose = Whose.of(incoming.caller, client, dialect.name, offer.scope)
         client = await self.pointing.lead(client, whose)
-        recalled, story.recalled_turns = await recall.put_back(client, whose, tools, upstream.name)
+        prepared = await prepare(client, upstream, tools, recall, whose, upstream.quirks)
+        story.recalled_turns = prepared.recalled_turns
         plan = Plan(
             dialect=dialect,
             client=client,
-            request=recalled.with_tools(tools),
-            plain=client.with_tools(tools) if story.recalled_turns else None,
+            prepared=prepared,
             target=f"{dialect.path}?{incoming.query}" if incoming.query else dialect.path,
             headers=incoming.headers,
             upstream=upstream,
+            fallbacks=self._fallbacks(upstream.name, client, dialect.name, incoming),
             tools=tools,
+            recall=recall,
             whose=whose,
             manner=Manner(self.turn_separator, incoming.usage, incoming.calls),
             limits=self.limits,
         )
-        return Opened(Exchange(plan, self.toolbox, recall, self.pointing, story), reason)
+        return Opened(Exchange(plan, self.toolbox, self.pointing, story), reason)
+
+    def _fallbacks(self, name: str, client: Request, api: str, incoming: Incoming) -> list[Upstream]:
+        """The upstreams to ask next where `name` does not answer, that the caller's key allows."""
+        if incoming.upstream is not None or client.refers_to:
+            return []  # the path wants this one; only this one knows an answer that is gone on from
+        model, rights = client.asked.model, incoming.caller.rights
+        others = self.router.fallbacks(name, model, api, incoming.headers)
+        return [other for other in others if rights.allow_model(model, other.resolve(model))]
 
     async def _choose(self, request: Request, incoming: Incoming) -> tuple[Offer, str | None]:
         """What may be injected, and the reason where nothing may be."""

@@ -6,6 +6,7 @@ Facts (tools that ran, tokens, the ending) are no events: they are told to the e
 from dataclasses import dataclass
 
 from aibridge.bridge.ports import HeaderPairs
+from aibridge.dialects.base import View
 
 
 @dataclass(slots=True)
@@ -14,6 +15,10 @@ class Begin:
 
     status: int
     headers: HeaderPairs
+    upstream: str
+    """The one that answers."""
+    view: View | None = None
+    """Of a bridged exchange: what is sent in a silence, and how a stream fails."""
     sent: bool = False
     verbatim: bool = False
     """The body travels as the upstream encoded and framed it, so headers that say how go on too."""

@@ -7,22 +7,21 @@ token spans a `yield`; whoever consumes it uses `aclosing`, and closing it early
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing
 
+from aibridge.bridge.asking import Asking
 from aibridge.bridge.events import Begin, Event, Relay
-from aibridge.bridge.limits import APOLOGY, Limits, Progress
+from aibridge.bridge.limits import APOLOGY, Progress
+from aibridge.bridge.plan import Plan
 from aibridge.bridge.pointing import Pointing
-from aibridge.bridge.ports import Answer, HeaderPairs, Toolbox, Upstream
-from aibridge.bridge.recall import Recall, Whose
+from aibridge.bridge.ports import Answer, Toolbox
 from aibridge.bridge.story import Story
-from aibridge.dialects.base import Dialect, InvalidAnswer, Manner, Request, Round, Turn
+from aibridge.dialects.base import InvalidAnswer, Round, Turn, View
 from aibridge.errors import BridgeError, Kind, UpstreamRefused
-from aibridge.nouns import Call, Result, Tool, Usage
+from aibridge.nouns import Call, Result, Usage
 
 SHOULD_RETRY = b"x-should-retry"
-REFUSES_RECALL = frozenset({400, 413, 422})
 BYTES_PER_TOKEN = 4
 WRONG_MEDIA = {
     True: frozenset({"application/json", "text/html"}),
@@ -33,57 +32,40 @@ CLIENT_LEFT = 499
 """nginx's status for a client that closed the connection before there was an answer."""
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What an exchange is made of when it opens."""
-
-    dialect: Dialect
-    client: Request
-    """As the client sent it."""
-    request: Request
-    """As it is asked upstream in round 1."""
-    plain: Request | None
-    """The same without recalled turns, where some were put back."""
-    target: str
-    """Path and query below the upstream's base URL."""
-    headers: HeaderPairs
-    upstream: Upstream
-    tools: tuple[Tool, ...]
-    whose: Whose
-    manner: Manner
-    limits: Limits
-
-
 class Exchange:
     """One client request with all that it causes."""
 
-    def __init__(
-        self, plan: Plan, toolbox: Toolbox, recall: Recall, pointing: Pointing, story: Story
-    ) -> None:
-        self.story, self.upstream = story, plan.upstream.name
-        self._plan, self._toolbox, self._recall, self._pointing = plan, toolbox, recall, pointing
-        self._dialect, self._upstream, self._tools = plan.dialect, plan.upstream, plan.tools
-        self._request, self._plain = plan.request, plan.plain
-        self.view = plan.request.view(plan.tools, plan.manner)
+    def __init__(self, plan: Plan, toolbox: Toolbox, pointing: Pointing, story: Story) -> None:
+        self.story = story
+        self._plan, self._toolbox, self._pointing = plan, toolbox, pointing
+        self._tools = plan.tools
+        self._asking = Asking(plan, story)
+        self.view = self._new_view()
         self._shown_id: str | None = None
-        self._streamed = plan.request.asked.streamed
+        self._streamed = plan.client.asked.streamed
         self._progress = Progress(plan.limits)
         self._begin: Begin | None = None
         self._round: Round | None = None
-        self._tools_ran = self._text_seen = False
+        self._tools_ran = self._text_seen = self._relayed = False
 
     async def run(self) -> AsyncGenerator[Event]:
         """What the client gets, in order; the last piece says that it is."""
-        self.story.begins(self._request.asked, self._upstream.name, self._tools)
+        self.story.begins(self._plan.client.asked, self._plan.upstream.name, self._tools)
+        asked = True
         try:
-            async with aclosing(self._rounds()) as events:
-                async for event in events:
-                    self.story.watch.to("client")
-                    yield event
-                    self.story.watch.to("own")
-        except (UpstreamRefused, BridgeError) as failure:
-            for event in self._failure(failure):
-                yield event
+            while asked:
+                asked = False
+                try:
+                    async with aclosing(self._rounds()) as events:
+                        async for event in events:
+                            self.story.watch.to("client")
+                            yield event
+                            self.story.watch.to("own")
+                except (UpstreamRefused, BridgeError) as failure:
+                    asked = await self._falls_back(failure)
+                    if not asked:
+                        for event in self._failure(self._told(failure)):
+                            yield event
         except Exception:
             self._abandon()
             self.story.fails(BridgeError(Kind.INTERNAL, "aibridge failed; its log says why"), self._status)
@@ -99,10 +81,10 @@ class Exchange:
             current = self._open_round()
             tail = b""
             watch.to("upstream")
-            async with self._ask() as answer:
+            async with self._asking as answer:
                 self._check_media(answer)
                 if self._begin is None:
-                    self._begin = Begin(answer.status, answer.headers)
+                    self._begin = Begin(answer.status, answer.headers, self._asking.upstream.name, self.view)
                     yield self._begin
                 self._round = current
                 watch.to("upstream")
@@ -110,6 +92,7 @@ class Exchange:
                     watch.to("own")
                     tail = self._take(current, chunk)
                     if tail and not current.ended:
+                        self._relayed = True
                         yield Relay(tail)
                         tail = b""
                     watch.to("upstream")
@@ -118,6 +101,7 @@ class Exchange:
             tail += rest
             if turn.error is not None or not turn.injected_calls:
                 break
+            self._relayed = True
             if self._streamed:
                 yield Relay(tail)  # at least the head: tools may take long
                 tail = b""
@@ -126,37 +110,36 @@ class Exchange:
                 yield Relay(shown)
             if turn.client_calls:
                 break
-            self._request = self._request.extended(turn, results, self._upstream.send_back)
+            self._asking.extend(turn, results)
         await self._keep(turn, results)
         yield self._ending(turn, tail)
+
+    def _new_view(self) -> View:
+        return self._asking.request.view(self._tools, self._plan.manner)
+
+    async def _falls_back(self, failure: UpstreamRefused | BridgeError) -> bool:
+        """Whether another upstream is asked: only while the client has no byte of an answer."""
+        if self._relayed or not await self._asking.falls_back(failure):
+            return False
+        self.view, self._round, self.story.rounds = self._new_view(), None, 0
+        if self._begin is not None and self._begin.sent:
+            self._begin.view = self.view
+        else:
+            self._begin = None
+        return True
+
+    def _told(self, failure: UpstreamRefused | BridgeError) -> UpstreamRefused | BridgeError:
+        """What the client is told: where no upstream answered, why the first one, its own, did not."""
+        first = self._asking.first_failure
+        return failure if first is None or self._relayed else self._asking.gives_up(first)
 
     def _open_round(self) -> Round:
         """The next round; once a cap is reached, the last one, in which the model has to answer."""
         self.story.rounds += 1
         if self._progress.reached is None:
             return self.view.open_round()
-        self._request = self._request.without_tools(self._tools)
+        self._asking.request = self._asking.request.without_tools(self._tools)
         return self.view.open_round(last=APOLOGY)
-
-    @asynccontextmanager
-    async def _ask(self) -> AsyncIterator[Answer]:
-        """The upstream's answer; a refusal of what was put back from memory is met by asking without it."""
-        async with AsyncExitStack() as stack:
-            try:
-                answer = await stack.enter_async_context(self._send())
-            except UpstreamRefused as refused:
-                if self._plain is None or refused.status not in REFUSES_RECALL:
-                    raise
-                self._request = self._plain
-                self.story.recalled_turns = 0
-                self.story.note("recall_refused")
-                answer = await stack.enter_async_context(self._send())
-            self._plain = None
-            yield answer
-
-    def _send(self) -> AbstractAsyncContextManager[Answer]:
-        self.story.attempts += 1
-        return self._upstream.ask(self._plan.target, self._plan.headers, self._request.body)
 
     def _check_media(self, answer: Answer) -> None:
         if answer.media_type in WRONG_MEDIA[self._streamed]:
@@ -193,7 +176,7 @@ class Exchange:
     async def _run_tools(self, turn: Turn) -> list[Result]:
         """A result for every injected call of the turn, in call order."""
         calls = turn.injected_calls
-        if turn.client_calls and not self._recall.keeps:
+        if turn.client_calls and not self._plan.recall.keeps:
             return self._refuse(calls, "its result could not be kept: recall is off")
         allowed = self._progress.allowed(calls)
         self.story.watch.to("tools")
@@ -237,15 +220,15 @@ class Exchange:
 
     async def _keep(self, turn: Turn, results: list[Result]) -> None:
         """Keep what was hidden, before the client can come back with the answer."""
+        plan, asking = self._plan, self._asking
         if turn.error is not None:
             return
-        if pointers := self._request.pointers(self._shown_id, turn, results):
-            await self._pointing.keep(pointers, self._plan.whose)
-        if self._recall.keeps:
-            separator = self._plan.manner.separator
-            hid = self._request.unit(turn, results, separator, self._upstream.send_back)
+        if pointers := asking.request.pointers(self._shown_id, turn, results):
+            await self._pointing.keep(pointers, plan.whose)
+        if plan.recall.keeps:
+            hid = asking.request.unit(turn, results, plan.manner.separator, asking.send_back)
             if hid is not None:
-                await self._recall.keep(self._plan.client, self._plan.whose, self._upstream.name, *hid)
+                await plan.recall.keep(plan.client, plan.whose, asking.upstream.name, *hid)
 
     def _ending(self, turn: Turn, tail: bytes) -> Relay:
         """The last piece; the ending is told before it leaves."""
@@ -269,12 +252,12 @@ class Exchange:
             status, headers, body = failure.status, list(failure.headers), failure.body
         else:
             status, headers = failure.kind.status, error_headers(failure)
-            body = self._dialect.error_body(failure)
+            body = self._plan.dialect.error_body(failure)
         if self._tools_ran:
             headers = [pair for pair in headers if pair[0].lower() != SHOULD_RETRY]
             headers.append((SHOULD_RETRY, b"false"))  # a retry of the client's would run the tools twice
         self.story.fails(failure, status)
-        self._begin = Begin(status, headers)
+        self._begin = Begin(status, headers, self._asking.upstream.name, self.view)
         yield self._begin
         yield Relay(body, last=True)
 
@@ -288,12 +271,12 @@ class Exchange:
         """Tell a round that has no end, with its tokens estimated where the upstream did not count them."""
         if turn.usage.source == "missing":
             # About four bytes of a request, and one delta of an answer, make a token.
-            asked = len(self._request.body) // BYTES_PER_TOKEN
+            asked = len(self._asking.request.body) // BYTES_PER_TOKEN
             turn.usage = Usage(input=asked, output=turn.pieces, source="estimated")
         self.story.round_ends(turn)
 
     def _invalid(self, reason: str) -> BridgeError:
-        return BridgeError(Kind.UPSTREAM_INVALID, f"upstream '{self._upstream.name}' {reason}")
+        return BridgeError(Kind.UPSTREAM_INVALID, f"upstream '{self._asking.upstream.name}' {reason}")
 
     @property
     def _status(self) -> int:

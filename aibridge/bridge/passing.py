@@ -29,6 +29,9 @@ class Passing:
     headers: HeaderPairs
     body: bytes | AsyncIterator[bytes]
     model: str | None
+    """As the client asked for it."""
+    known_as: str | None
+    """As the upstream knows it."""
     story: Story
 
     async def run(self) -> AsyncGenerator[Event]:
@@ -37,25 +40,30 @@ class Passing:
         story.begins(Asked(self.model or "", streamed=False), self.upstream.name, ())
         story.rounds = story.attempts = 1
         began = False
+        sent = self.upstream.open(
+            self.method, self.target, self.headers, self.body, self.known_as or "", story.attempt_fails
+        )
         try:
-            async with self.upstream.open(self.method, self.target, self.headers, self.body) as answer:
+            async with sent as answer:
+                story.watch.to("upstream")
+                piece = await answer.read()  # until then it may be another answer
                 reported = Reported(answer.media_type)
                 began = True
-                yield Begin(answer.status, answer.headers, verbatim=True)
-                story.watch.to("upstream")
-                while piece := await answer.read():
+                yield Begin(answer.status, answer.headers, self.upstream.name, verbatim=True)
+                while piece:
                     story.gives_bytes(text=False)
                     reported.take(piece)
                     story.watch.to("client")
                     yield Relay(piece)
                     story.watch.to("upstream")
+                    piece = await answer.read()
             self._ends(answer.status, reported)
             yield Relay(b"", last=True)
         except BridgeError as error:
             story.fails(error, error.kind.status)
             if began:
                 raise Cut from error  # bytes of the upstream's own have left: nothing of ours can follow
-            yield Begin(error.kind.status, error_headers(error))
+            yield Begin(error.kind.status, error_headers(error), self.upstream.name)
             yield Relay(self.dialect.error_body(error), last=True)
         finally:
             story.ends("cancelled", CLIENT_LEFT)

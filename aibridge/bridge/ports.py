@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
-from aibridge.nouns import Call, Offer, Result, SendBack, Tool
+from aibridge.nouns import AttemptHeard, Call, Offer, Quirks, Result, SendBack, Tool
 
 HeaderPairs = Sequence[tuple[bytes, bytes]]
 CallFinished = Callable[[Call, Result], None]
@@ -24,7 +24,9 @@ class Answer(Protocol):
     async def read(self) -> bytes:
         """The next piece of the body as it arrives; empty at the end.
 
-        Raises BridgeError (`upstream_unreachable`, `upstream_timeout`) when it breaks.
+        Raises BridgeError (`upstream_unreachable`, `upstream_timeout`) when it breaks, before the first
+        piece also UpstreamRefused: until then the upstream may be asked again, and `headers`, the same
+        list, may change.
         """
         ...
 
@@ -35,13 +37,25 @@ class Upstream(Protocol):
     name: str
     send_back: SendBack
 
+    @property
+    def quirks(self) -> Quirks:
+        """What it refused so far of what aibridge adds."""
+        ...
+
+    def learn(self, quirks: Quirks) -> None:
+        """It refused `quirks`, and answered without: they are left out from now on."""
+        ...
+
     def resolve(self, model: str) -> str:
         """The upstream's own name for `model`, where that is an alias."""
         ...
 
-    def ask(self, path: str, headers: HeaderPairs, body: bytes) -> AbstractAsyncContextManager[Answer]:
-        """POST `body` to `path`; leaving the context lets go of the connection.
+    def ask(
+        self, target: str, headers: HeaderPairs, body: bytes, model: str, heard: AttemptHeard
+    ) -> AbstractAsyncContextManager[Answer]:
+        """POST `body` to `target`, again where that may help; leaving it lets go of the connection.
 
+        `model` is its own name of the one that is asked; `heard` is told of each attempt that fails.
         Raises UpstreamRefused on a status of 400 and above, BridgeError when there is no answer.
         """
         ...
@@ -57,10 +71,17 @@ class Opener(Protocol):
         ...
 
     def open(
-        self, method: str, target: str, headers: HeaderPairs, body: bytes | AsyncIterator[bytes]
+        self,
+        method: str,
+        target: str,
+        headers: HeaderPairs,
+        body: bytes | AsyncIterator[bytes],
+        model: str,
+        heard: AttemptHeard,
     ) -> AbstractAsyncContextManager[Answer]:
         """Send a request below the base URL; the answer has any status, and its body as it travels.
 
+        A body of bytes is sent again where that may help; `heard` is told of each attempt that fails.
         Raises BridgeError when there is no answer.
         """
         ...
@@ -73,6 +94,13 @@ class Router(Protocol):
         """The upstream `name`, else the first that serves `model` in the dialect `api`.
 
         Raises BridgeError (`model_not_found`).
+        """
+        ...
+
+    def fallbacks(self, name: str, model: str, api: str, headers: HeaderPairs) -> Sequence[Upstream]:
+        """The upstreams to ask next where `name` does not answer a request for `model` with `headers`.
+
+        They never get a credential of the caller's.
         """
         ...
 

@@ -75,11 +75,17 @@ class Recall:
         return self._store is not None
 
     async def put_back(
-        self, request: Request, whose: Whose, tools: Sequence[Tool], upstream: str
+        self,
+        request: Request,
+        whose: Whose,
+        tools: Sequence[Tool],
+        upstream: str,
+        refused: frozenset[str] = frozenset(),
     ) -> tuple[Request, int]:
         """`request` with what was hidden in the exchanges that it brings back, and how many turns.
 
-        Nothing is put back where no tool is injected, or a tool of the unit is not.
+        Nothing is put back where no tool is injected, or a tool of the unit is not. Of fields that
+        `upstream` once `refused` older units are full: then only those of the standard go back.
         """
         if self._store is None or not tools:
             return request, 0
@@ -89,7 +95,8 @@ class Recall:
         kept = {at: Kept.loads(found[key]) for at, key in keys.items() if key in found}
         names = {tool.name for tool in tools}
         units = self._within_limit({at: k for at, k in kept.items() if names.issuperset(k.unit.tools)})
-        foreign = {at for at, k in units.items() if (k.upstream, k.model) != (upstream, request.asked.model)}
+        same = (upstream, request.asked.model)
+        foreign = {at for at, k in units.items() if (k.upstream, k.model) != same or _holds(k.unit, refused)}
         return request.with_units({at: k.unit for at, k in units.items()}, standard=frozenset(foreign))
 
     async def keep(
@@ -128,6 +135,11 @@ def _keys(visible: Sequence[tuple[int, Visible]], whose: Whose) -> dict[int, byt
 
 def _key(owner: bytes, window: Sequence[bytes], answer: bytes) -> bytes:
     return hashlib.sha256(b"".join((owner, *window, answer))).digest()
+
+
+def _holds(unit: Unit, refused: frozenset[str]) -> bool:
+    texts = (*unit.hidden, unit.last or "")
+    return any(f'"{name}"' in text for name in refused for text in texts)
 
 
 def _said(message: Visible) -> bytes:

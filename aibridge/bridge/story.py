@@ -6,12 +6,14 @@ from aibridge.bridge.stopwatch import Stopwatch
 from aibridge.dialects.base import Asked, Turn
 from aibridge.errors import BridgeError, UpstreamRefused
 from aibridge.nouns import (
+    AttemptFailed,
     Call,
     CallEnded,
     Caller,
     ExchangeEnded,
     ExchangeStarted,
     ExchangeStatus,
+    Failure,
     Listener,
     Result,
     RoundEnded,
@@ -39,6 +41,8 @@ class Story:
         """The upstream that is asked."""
         self.asked: str | None = None
         """The model that was asked for."""
+        self._left: list[str] = []
+        self._failures = 0
         self._notes: list[str] = []
         self._listener, self._caller, self._api, self._path = listener, caller, api, path
         self._started_at = time.time() if started_at is None else started_at
@@ -71,6 +75,23 @@ class Story:
                 left_out=self.left_out,
             )
         )
+
+    def attempt_fails(self, failure: Failure) -> None:
+        """A request to an upstream failed; it may be sent again."""
+        self._failures += 1
+        self.attempts += (failure.again_in_ms is not None) - (failure.code == "breaker_open")
+        told = AttemptFailed(
+            self.exchange_id, max(1, self.rounds), self._failures, failed_at=time.time(), failure=failure
+        )
+        self._listener(told)
+
+    def leaves(self, upstream: str) -> None:
+        """`upstream` did not answer round 1, and another is asked."""
+        self._left.append(upstream)
+
+    def asks(self, upstream: str) -> None:
+        """From now on `upstream` is asked."""
+        self.upstream = upstream
 
     def note(self, word: str) -> None:
         """Something that the record shall say of the exchange: a cap, a refusal."""
@@ -163,5 +184,7 @@ class Story:
                 overhead_ms=round(self.watch.millis("own"), 3),
                 recalled_turns=self.recalled_turns,
                 notes=", ".join(self._notes) or None,
+                upstream=self.upstream or "",
+                left=tuple(self._left),
             )
         )

@@ -20,7 +20,7 @@ def story_lines(story: "Story") -> Iterator[str]:
     yield from _what(row)
     if story.prompt is not None:
         yield from _text("prompt", story.prompt, "  ")
-    for number in sorted({each["round"] for each in (*story.rounds, *story.calls)}):
+    for number in sorted({each["round"] for each in (*story.rounds, *story.calls, *story.attempts)}):
         yield ""
         yield from _round(story, number)
     yield ""
@@ -58,12 +58,22 @@ def _what(row: Row) -> Iterator[str]:
 def _round(story: "Story", number: int) -> Iterator[str]:
     usage = next((each for each in story.rounds if each["round"] == number), None)
     yield f"Round {number}" + (f": {_tokens(usage)}" if usage else "")
+    for attempt in story.attempts:
+        if attempt["round"] == number:
+            yield from _attempt(attempt)
     for thought in story.thoughts:
         if thought["round"] == number:
             yield from _text("thought", thought["text"], "  ")
     for call in story.calls:
         if call["round"] == number:
             yield from _call(call)
+
+
+def _attempt(attempt: Row) -> Iterator[str]:
+    key = f" with {attempt['key']}" if attempt["key"] else ""
+    wait = attempt["again_in_ms"]
+    then = "" if wait is None else f", asked again after {wait} ms"
+    yield f"  failed     {attempt['error']}{key} after {attempt['duration_ms']} ms{then}"
 
 
 def _tokens(usage: Row) -> str:

@@ -210,6 +210,14 @@ class Request(Protocol):
         """The request of round 1: `tools` after the client's own, usage asked for."""
         ...
 
+    def without_usage(self) -> Self:
+        """The request without the question for usage that we added; the same where there is none."""
+        ...
+
+    def sent_back(self) -> frozenset[str]:
+        """Names of the fields beyond the standard that turns of this exchange brought back."""
+        ...
+
     def extended(self, turn: Turn, results: Sequence[Result], send_back: SendBack) -> Self:
         """The request of the next round: the hidden turn and its results appended.
 

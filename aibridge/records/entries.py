@@ -14,11 +14,13 @@ from typing import Any
 
 from aibridge.config import Records
 from aibridge.nouns import (
+    AttemptFailed,
     CallEnded,
     Caller,
     ExchangeEnded,
     ExchangeStarted,
     Fact,
+    Failure,
     Keep,
     RoundEnded,
     Usage,
@@ -30,12 +32,14 @@ KINDS: dict[type, str] = {
     ExchangeStarted: "started",
     RoundEnded: "round",
     CallEnded: "call",
+    AttemptFailed: "attempt",
     ExchangeEnded: "ended",
 }
 TEXTS: Mapping[type, tuple[str, ...]] = {
     ExchangeStarted: ("prompt", "metadata", "user", "path"),
     RoundEnded: ("thought",),
     CallEnded: ("arguments", "result", "error"),
+    AttemptFailed: (),
     ExchangeEnded: ("error_message",),
 }
 """What people and models wrote, and so may hold secrets; beside them the caller's texts."""
@@ -111,13 +115,13 @@ def _shape(noun: Any, withheld: frozenset[str]) -> Shape:
 
 
 CALLER = _shape(Caller, frozenset({"keep", "rights"}))
-USAGE = _shape(Usage, frozenset())
+PARTS = {noun: _shape(noun, frozenset()) for noun in (Usage, Failure)}
 
 
 def _plain(value: Any) -> Any:
     """What stands in JSON for a value that is not of JSON."""
-    if isinstance(value, Usage):
-        return dict(zip(USAGE[0], USAGE[1](value), strict=True))
+    if shape := PARTS.get(type(value)):
+        return dict(zip(shape[0], shape[1](value), strict=True))
     return dict(value) if isinstance(value, Mapping) else str(value)
 
 

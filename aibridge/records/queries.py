@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy import ColumnElement, Connection, Subquery
 
 from aibridge.records.failures import RecordsError
-from aibridge.records.tables import exchanges, prompts, thoughts, token_usages, tool_calls
+from aibridge.records.tables import exchanges, failed_attempts, prompts, thoughts, token_usages, tool_calls
 
 TOKENS = ("input", "cache_read", "cache_write", "output", "reasoning")
 ERRORS = ("failed", "interrupted")
@@ -60,10 +60,17 @@ class Story:
     rounds: list[Mapping[str, Any]] = field(default_factory=list)
     calls: list[Mapping[str, Any]] = field(default_factory=list)
     thoughts: list[Mapping[str, Any]] = field(default_factory=list)
+    attempts: list[Mapping[str, Any]] = field(default_factory=list)
+    """The failed ones."""
 
     def plain(self) -> dict[str, Any]:
         """One object: the exchange's columns, and the rows of the other tables under their names."""
-        rows = {"token_usages": self.rounds, "tool_calls": self.calls, "thoughts": self.thoughts}
+        rows = {
+            "token_usages": self.rounds,
+            "tool_calls": self.calls,
+            "thoughts": self.thoughts,
+            "failed_attempts": self.attempts,
+        }
         return {**self.exchange, "prompt": self.prompt, **rows}
 
 
@@ -125,6 +132,7 @@ def _story(connection: Connection, row: Mapping[str, Any]) -> Story:
         rounds=rows(token_usages, token_usages.c.round),
         calls=rows(tool_calls, tool_calls.c.round, tool_calls.c.id),
         thoughts=rows(thoughts, thoughts.c.round),
+        attempts=rows(failed_attempts, failed_attempts.c.number),
     )
 
 

@@ -13,7 +13,7 @@ from sqlalchemy import Table
 
 from aibridge.nouns import Usage
 from aibridge.records.pricing import Cost, Prices
-from aibridge.records.tables import exchanges, prompts, thoughts, token_usages, tool_calls
+from aibridge.records.tables import exchanges, failed_attempts, prompts, thoughts, token_usages, tool_calls
 
 Entry = Mapping[str, Any]
 Values = dict[str, Any]
@@ -30,13 +30,14 @@ class Upsert:
     once: frozenset[str] = frozenset()
 
 
-STARTED = Upsert(exchanges, once=frozenset({"status"}))
+STARTED = Upsert(exchanges, once=frozenset({"status", "upstream"}))
 ENDED = Upsert(exchanges, once=frozenset({"worker"}))
 ROUND = Upsert(token_usages)
 CALL = Upsert(tool_calls)
+ATTEMPT = Upsert(failed_attempts)
 PROMPT = Upsert(prompts)
 THOUGHT = Upsert(thoughts)
-UPSERTS = (STARTED, ENDED, ROUND, CALL, PROMPT, THOUGHT)
+UPSERTS = (STARTED, ENDED, ROUND, CALL, ATTEMPT, PROMPT, THOUGHT)
 Row = tuple[Upsert, Values]
 
 
@@ -114,6 +115,20 @@ def _call(entry: Entry, worker: str) -> Iterator[Row]:
     yield CALL, values
 
 
+def _attempt(entry: Entry, worker: str) -> Iterator[Row]:
+    failure = entry["failure"]
+    values = {
+        "exchange_id": entry["exchange_id"],
+        "number": _small(entry["number"]),
+        "round": _small(entry["round"]),
+        "failed_at": _time(entry["failed_at"]),
+        "duration_ms": _small(failure["duration_ms"]),
+        "again_in_ms": _small(failure.get("again_in_ms")),
+        **_texts(failure, "upstream", "model", "code", "error", "key"),
+    }
+    yield ATTEMPT, values
+
+
 def _ended(entry: Entry, worker: str) -> Iterator[Row]:
     counts = (
         *("http_status", "rounds", "attempts", "first_byte_ms", "first_text_ms"),
@@ -127,7 +142,7 @@ def _ended(entry: Entry, worker: str) -> Iterator[Row]:
         "overhead_ms": float(entry["overhead_ms"]),
         "model_answered": _text(entry.get("model")),
         **{name: _small(entry.get(name)) for name in counts},
-        **_texts(entry, "response_id", "error_code", "error_message", "notes"),
+        **_texts(entry, "response_id", "error_code", "error_message", "notes", "upstream"),
     }
     yield ENDED, values
 
@@ -135,6 +150,7 @@ def _ended(entry: Entry, worker: str) -> Iterator[Row]:
 READERS: dict[str, Callable[[Entry, str], Iterator[Row]]] = {
     "started": _started,
     "call": _call,
+    "attempt": _attempt,
     "ended": _ended,
 }
 

@@ -117,6 +117,22 @@ tool_calls = Table(
     Column("result", sa.Text),
 )
 
+failed_attempts = Table(
+    "failed_attempts",
+    metadata,
+    Column("exchange_id", Id, primary_key=True),
+    Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    Column("round", sa.Integer, nullable=False),
+    Column("failed_at", UtcTime),
+    Column("upstream", sa.Text, nullable=False),
+    Column("model", sa.Text, comment="as the upstream knows it"),
+    Column("code", sa.Text, nullable=False, comment="HTTP status, or what went wrong in a word"),
+    Column("error", sa.Text, nullable=False),
+    Column("key", sa.Text, comment="which of our keys, masked"),
+    Column("duration_ms", sa.Integer, nullable=False),
+    Column("again_in_ms", sa.Integer, comment="null: this upstream was not asked again"),
+)
+
 prompts = Table(
     "prompts",
     metadata,

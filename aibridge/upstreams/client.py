@@ -1,83 +1,68 @@
-"""One upstream: send a request, know the first status, read the answer; failures mapped once."""
+"""One upstream: its settings, what it serves, and how requests reach it; how often is left to `attempts`."""
 
-import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
+import time
+from collections.abc import Callable, Mapping
+from copy import copy
 from fnmatch import fnmatchcase
-from functools import lru_cache
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 import httpx2
+import structlog
 
 from aibridge import config
-from aibridge.errors import BridgeError, Kind, UpstreamRefused
-from aibridge.nouns import SendBack
-from aibridge.upstreams.headers import Pairs, to_upstream
+from aibridge.errors import BridgeError, UpstreamRefused
+from aibridge.nouns import AttemptHeard, Failure, Quirks, SendBack
+from aibridge.upstreams.attempts import LONGEST_ERROR, Attempts, Body, Headers, Outgoing, Site
+from aibridge.upstreams.breaker import Breakers
+from aibridge.upstreams.credentials import REFUSED, Keys
+from aibridge.upstreams.headers import CREDENTIALS
 
-Headers = Sequence[tuple[bytes, bytes]]
-Body = bytes | AsyncIterator[bytes]
-LONGEST_ERROR = 8 << 20
-"""Bytes of an error body that are handed on."""
-
-
-class Answer:
-    """An upstream's answer whose first status is known."""
-
-    def __init__(self, upstream: str, response: httpx2.Response, *, decoded: bool = True) -> None:
-        self.status = response.status_code
-        self.headers: Sequence[tuple[bytes, bytes]] = response.headers.raw
-        self._upstream = upstream
-        # Asked for identity; an upstream that encodes all the same is decoded by httpx2.
-        encoded = decoded and response.headers.get("content-encoding", "identity") != "identity"
-        self.media_type: str = response.headers.get("content-type", "").partition(";")[0].strip().lower()
-        assert isinstance(response.stream, httpx2.AsyncByteStream)
-        self._pieces = response.aiter_bytes() if encoded else aiter(response.stream)
-
-    async def read(self) -> bytes:
-        """The next piece of the body as it arrives; empty at the end. Raises BridgeError when it breaks."""
-        try:
-            return await anext(self._pieces, b"")
-        except httpx2.TimeoutException:
-            raise _timeout(self._upstream, "sent nothing more for its idle_timeout") from None
-        except (httpx2.TransportError, httpx2.DecodingError) as error:
-            kind = Kind.UPSTREAM_INVALID
-            raise BridgeError(
-                kind, f"upstream '{self._upstream}' broke the connection in its answer"
-            ) from error
-
-    async def read_all(self, limit: int) -> bytes:
-        """The body, cut at `limit` bytes."""
-        body = b""
-        while len(body) < limit and (piece := await self.read()):
-            body += piece
-        return body[:limit]
+log = structlog.get_logger(__name__)
 
 
-class _Upload(httpx2.AsyncByteStream):
-    """A request's body that is sent on as it comes."""
+def unheard(failure: Failure) -> None:
+    """Nobody wants to hear of failed attempts."""
 
-    def __init__(self, pieces: AsyncIterator[bytes]) -> None:
-        self._pieces = pieces
 
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return self._pieces
+class _Learned:
+    """What the upstream refuses, shared by all that ask it."""
+
+    quirks = Quirks()
 
 
 class Upstream:
-    """A model server with its own address, credential, patterns and clocks."""
+    """A model server with its own address, credentials, patterns and clocks."""
 
-    def __init__(self, name: str, settings: config.Upstream, transport: httpx2.AsyncBaseTransport) -> None:
+    def __init__(
+        self,
+        name: str,
+        settings: config.Upstream,
+        transport: httpx2.AsyncBaseTransport,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.name, self.models = name, tuple(settings.models)
         self.aliases, self.apis = settings.aliases, frozenset[str](settings.apis)
+        self.fallback = tuple(settings.fallback)
         wanted = settings.send_back
         self.send_back: SendBack = wanted if isinstance(wanted, str) else tuple(wanted)
-        self._settings, self._transport = settings, transport
-        self._base = settings.base_url
-        self._host = urlsplit(settings.base_url).netloc.rpartition("@")[2].encode()
-        self._added = _own_headers(settings)
-        self._extensions = {"timeout": _timeouts(settings)}
-        self._answered = False
-        self._error: str | None = None
+        self._retries = settings.retries
+        own = {each.lower(): value.get_secret_value() for each, value in settings.headers.items()}
+        secrets = settings.api_keys()
+        self.has_key = bool(secrets) or any(each.encode() in CREDENTIALS for each in own)
+        """True where a key of our own is sent, and not the caller's."""
+        self._own_key = self.has_key
+        self._learned = _Learned()
+        self._site = Site(
+            name=name,
+            base=settings.base_url,
+            host=urlsplit(settings.base_url).netloc.rpartition("@")[2].encode(),
+            transport=transport,
+            keys=Keys(name, secrets, own, clock),
+            breakers=Breakers(name, settings.breaker if settings.breaker != "off" else None, clock),
+            first_byte_timeout=settings.first_byte_timeout,
+            extensions={"timeout": _clocks(settings)},
+        )
 
     def serves(self, model: str) -> bool:
         """True where one of its aliases is `model`, or one of its patterns matches."""
@@ -87,118 +72,91 @@ class Upstream:
         """Its own name for `model`, where that is an alias."""
         return self.aliases.get(model, model)
 
+    def without_callers_credential(self) -> Self:
+        """The same upstream, which never gets a credential of the caller's."""
+        if self._own_key:
+            return self
+        other = copy(self)
+        other._own_key = True
+        return other
+
     @property
-    def has_key(self) -> bool:
-        """True where a key of our own is sent, and not the caller's."""
-        return self._settings.api_key is not None
+    def quirks(self) -> Quirks:
+        """What it refused so far of what aibridge adds."""
+        return self._learned.quirks
 
-    def health(self) -> dict[str, str | None]:
-        """How its last request went, for `/readyz`."""
-        if self._error is not None:
-            return {"state": "failing", "error": self._error}
-        return {"state": "ok" if self._answered else "unknown", "error": None}
+    def learn(self, quirks: Quirks) -> None:
+        """Leave `quirks` out from now on, until the process ends."""
+        self._learned.quirks |= quirks
+        log.warning("an upstream refuses what aibridge adds", upstream=self.name, left_out=quirks.words())
 
-    @asynccontextmanager
-    async def ask(self, target: str, headers: Headers, body: bytes) -> AsyncIterator[Answer]:
+    def health(self) -> dict[str, Any]:
+        """How it does, for `/readyz` and metrics."""
+        return {
+            **self._site.vitals.told(),
+            "resting_keys": self._site.keys.resting(),
+            "breakers": self._site.breakers.told(),
+            "quirks": self.quirks.words(),
+        }
+
+    def ask(
+        self, target: str, headers: Headers, body: bytes, model: str = "", heard: AttemptHeard = unheard
+    ) -> Attempts:
         """POST `body` to `target` below `base_url`; leaving the context lets go of the connection.
 
-        Raises UpstreamRefused on a status of 400 and above, BridgeError when there is no answer.
+        `model`: the one that is asked, for the breaker; `heard` is told of each attempt that fails. Raises
+        UpstreamRefused on a status of 400 and above, BridgeError when there is no answer.
         """
-        async with self._opened("POST", target, headers, body, verbatim=False) as answer:
-            if answer.status >= 400:
-                refused = await answer.read_all(LONGEST_ERROR)
-                raise UpstreamRefused(self.name, answer.status, answer.headers, refused)
-            if answer.status >= 300:
-                reason = f"answered {answer.status}; check its base_url"
-                raise BridgeError(Kind.UPSTREAM_INVALID, f"upstream '{self.name}' {reason}")
-            yield answer
+        outgoing = Outgoing(
+            "POST", target, headers, body, model, self._retries, self._own_key, verbatim=False
+        )
+        return Attempts(self._site, outgoing, heard)
 
     def open(
-        self, method: str, target: str, headers: Headers, body: Body
-    ) -> AbstractAsyncContextManager[Answer]:
+        self,
+        method: str,
+        target: str,
+        headers: Headers,
+        body: Body,
+        model: str = "",
+        heard: AttemptHeard = unheard,
+    ) -> Attempts:
         """Send a request whose answer has any status; both bodies travel as they are.
 
-        Raises BridgeError when there is no answer.
+        Without a `model` the breaker is that of the route. Raises BridgeError when there is no answer.
         """
-        return self._opened(method, target, headers, body, verbatim=True)
+        route = model or "/" + target[1:].partition("?")[0].partition("/")[0]
+        outgoing = Outgoing(method, target, headers, body, route, self._retries, self._own_key, verbatim=True)
+        return Attempts(self._site, outgoing, heard)
 
     async def list_models(self, headers: Headers) -> tuple[int, bytes]:
-        """Status and body of `GET /models`, asked with our key or that in `headers`. Raises BridgeError."""
-        async with self._opened("GET", "/models", headers, b"", verbatim=False) as answer:
-            return answer.status, await answer.read_all(LONGEST_ERROR)
+        """Status and body of `GET /models`, asked once with our key or that in `headers`.
+
+        Raises BridgeError.
+        """
+        outgoing = Outgoing("GET", "/models", headers, b"", "/models", 0, self._own_key, verbatim=False)
+        try:
+            async with Attempts(self._site, outgoing, unheard) as answer:
+                return answer.status, await answer.read_all(LONGEST_ERROR)
+        except UpstreamRefused as refused:
+            return refused.status, refused.body
 
     async def probe(self) -> tuple[bool, str]:
-        """Whether the upstream answers and takes our key, and that in a few words; asks `GET /models`."""
+        """Whether the upstream answers and takes our keys, and that in a few words; asks `GET /models`."""
         try:
             status, _ = await self.list_models([])
         except BridgeError as error:
             return False, error.message
-        if status in (401, 403) and self._settings.api_key is not None:
+        if refused := [each["key"] for each in self._site.keys.resting()]:
+            return False, f"upstream '{self.name}' refuses {', '.join(refused)} of its api_key"
+        if status in REFUSED and self.has_key:
             return False, f"upstream '{self.name}' answered {status}: it refuses our api_key"
         if status >= 500:
             return False, f"upstream '{self.name}' answered {status}"
         return True, f"answers ({status} on /models)"
 
-    @asynccontextmanager
-    async def _opened(
-        self,
-        method: str,
-        target: str,
-        headers: Headers,
-        body: bytes | AsyncIterator[bytes],
-        *,
-        verbatim: bool,
-    ) -> AsyncIterator[Answer]:
-        request = httpx2.Request(
-            method,
-            _url(self._base + target),
-            headers=[(b"host", self._host), *_framing(method, headers, body), *self._own(headers, verbatim)],
-            stream=httpx2.ByteStream(body) if isinstance(body, bytes) else _Upload(body),
-            extensions=self._extensions,
-        )
-        try:
-            response = await self._send(request)
-        except BridgeError as error:
-            self._error = error.message
-            raise
-        self._answered, self._error = True, None
-        assert isinstance(response.stream, httpx2.AsyncByteStream)
-        async with aclosing(response.stream):
-            yield Answer(self.name, response, decoded=not verbatim)
 
-    def _own(self, client: Headers, verbatim: bool) -> Pairs:
-        return to_upstream(client, self._added, own_key=self.has_key, verbatim=verbatim)
-
-    async def _send(self, request: httpx2.Request) -> httpx2.Response:
-        try:
-            async with asyncio.timeout(self._settings.first_byte_timeout):
-                return await self._transport.handle_async_request(request)
-        except httpx2.ConnectTimeout:
-            raise _timeout(self.name, "took no connection within its connect_timeout") from None
-        except (TimeoutError, httpx2.TimeoutException):
-            raise _timeout(self.name, "gave no answer within its first_byte_timeout") from None
-        except httpx2.TransportError as error:
-            what = "cannot be reached" if isinstance(error, httpx2.ConnectError) else "closed the connection"
-            where = f"check upstreams.{self.name}.base_url and that the server runs"
-            raise BridgeError(Kind.UPSTREAM_UNREACHABLE, f"upstream '{self.name}' {what}; {where}") from error
-
-
-@lru_cache(maxsize=256)
-def _url(url: str) -> httpx2.URL:
-    """Parsed once: it costs as much as all the rest of a request's way through the transport."""
-    return httpx2.URL(url)
-
-
-def _framing(method: str, client: Headers, body: Body) -> Pairs:
-    """The header that says how long the body is."""
-    if isinstance(body, bytes):
-        needed = body or method in ("POST", "PUT", "PATCH")
-        return [(b"content-length", str(len(body)).encode())] if needed else []
-    told = [(name, value) for name, value in client if name.lower() == b"content-length"]
-    return told or [(b"transfer-encoding", b"chunked")]
-
-
-def _timeouts(settings: config.Upstream) -> Mapping[str, float]:
+def _clocks(settings: config.Upstream) -> Mapping[str, float]:
     """httpx2's clocks in seconds; `read` is the time between two pieces of a body."""
     return {
         "connect": settings.connect_timeout,
@@ -206,15 +164,3 @@ def _timeouts(settings: config.Upstream) -> Mapping[str, float]:
         "write": settings.idle_timeout,
         "pool": settings.connect_timeout,
     }
-
-
-def _own_headers(settings: config.Upstream) -> Pairs:
-    """What every request to this upstream carries."""
-    own = {name.lower(): value.get_secret_value() for name, value in settings.headers.items()}
-    if settings.api_key is not None:
-        own["authorization"] = f"Bearer {settings.api_key.get_secret_value()}"
-    return [(name.encode(), value.encode()) for name, value in own.items()]
-
-
-def _timeout(upstream: str, what: str) -> BridgeError:
-    return BridgeError(Kind.UPSTREAM_TIMEOUT, f"upstream '{upstream}' {what}")

@@ -55,3 +55,8 @@ def named_in_connection(pairs: Iterable[tuple[bytes, bytes]]) -> frozenset[bytes
     """Headers that `Connection` names are for the next hop only (RFC 9110, 7.6.1)."""
     values = [value for name, value in pairs if name.lower() == b"connection"]
     return frozenset(token.strip().lower() for value in values for token in value.split(b","))
+
+
+def presents_credential(client: Iterable[tuple[bytes, bytes]]) -> bool:
+    """True where the client sends a credential that an upstream without a key of ours would get."""
+    return any(name.lower() in CREDENTIALS and OUR_KEYS not in value for name, value in client)

@@ -49,9 +49,7 @@ class BridgeRoute:
             await send_error(send, failure, self.dialect)
             return
         exchange = opened.exchange
-        reply = Reply(
-            send, self.dialect, exchange.story.exchange_id, _added(opened), self.heartbeat, exchange.view
-        )
+        reply = Reply(send, self.dialect, exchange.story.exchange_id, _added(opened), self.heartbeat)
         with bound_contextvars(exchange=exchange.story.exchange_id):
             await reply.run(exchange.run(), receive)
 
@@ -82,7 +80,7 @@ class BridgeRoute:
 
 
 def _added(opened: Opened) -> Pairs:
-    headers = [(b"x-aibridge-upstream", opened.exchange.upstream.encode())]
+    headers: Pairs = []
     if opened.tools_off:
         headers.append((b"x-aibridge-tools", f"off; reason={opened.tools_off}".encode()))
     story = opened.exchange.story

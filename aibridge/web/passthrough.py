@@ -97,8 +97,9 @@ class Passthrough:
         except BridgeError as error:
             await send_error(send, error)
             return
-        if model is not None and isinstance(body, bytes):
-            body = _for_model(body, model, opener.resolve(model))
+        known_as = None if model is None else opener.resolve(model)
+        if model is not None and known_as is not None and isinstance(body, bytes):
+            body = _for_model(body, model, known_as)
         story = Story(self.listener(), caller, API, scope["path"])
         passing = Passing(
             dialect=OPENAI,
@@ -108,10 +109,10 @@ class Passthrough:
             headers=scope["headers"],
             body=body if isinstance(body, bytes) else body.pieces(),
             model=model,
+            known_as=known_as,
             story=story,
         )
-        added = [(b"x-aibridge-upstream", opener.name.encode())]
-        reply = Reply(send, OPENAI, story.exchange_id, added)
+        reply = Reply(send, OPENAI, story.exchange_id, ())
         await reply.run(passing.run(), body.after if isinstance(body, Upload) else receive)
 
     async def _body(self, scope: Scope, receive: Receive) -> "bytes | Upload":

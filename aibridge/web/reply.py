@@ -16,7 +16,7 @@ from aibridge import tasks
 from aibridge.bridge.events import Begin, Cut, Event
 from aibridge.bridge.exchange import error_headers
 from aibridge.dialects import OPENAI
-from aibridge.dialects.base import Dialect, View
+from aibridge.dialects.base import Dialect
 from aibridge.errors import BridgeError, Kind
 from aibridge.web.headers import Pairs, to_client
 
@@ -35,10 +35,9 @@ class Reply:
         exchange_id: str,
         added: Iterable[tuple[bytes, bytes]],
         heartbeat: float = math.inf,
-        view: View | None = None,
     ) -> None:
-        """`heartbeat`: seconds of silence; `view` says what is sent then, and how a stream fails."""
-        self._send, self._dialect, self._heartbeat, self._view = send, dialect, heartbeat, view
+        """`heartbeat`: seconds of silence."""
+        self._send, self._dialect, self._heartbeat = send, dialect, heartbeat
         self._exchange_id, self._added = exchange_id.encode(), list(added)
         self._loop = asyncio.get_running_loop()
         self._begin: Begin | None = None
@@ -85,7 +84,7 @@ class Reply:
             await self._beat
         if isinstance(event, Begin):
             self._begin = event
-            self._streamed = self._view is not None and _is_stream(event) and not event.verbatim
+            self._streamed = event.view is not None and _is_stream(event) and not event.verbatim
             self._written = self._loop.time()
             if self._streamed and self._timer is None:
                 self._timer = self._loop.call_later(self._heartbeat, self._tick)
@@ -104,7 +103,8 @@ class Reply:
         await self._send({"type": "http.response.body", "body": data, "more_body": not last})
 
     def _head(self, begin: Begin, length: int | None) -> Pairs:
-        headers = to_client(begin.headers, self._added, self._exchange_id, verbatim=begin.verbatim)
+        added = [(b"x-aibridge-upstream", begin.upstream.encode()), *self._added]
+        headers = to_client(begin.headers, added, self._exchange_id, verbatim=begin.verbatim)
         if begin.verbatim:
             return headers
         if length is not None:
@@ -118,7 +118,8 @@ class Reply:
         """The timer: silence since the last write makes a heartbeat, a write meanwhile moves the timer."""
         rest = self._written + self._heartbeat - self._loop.time()
         waits = self._beat is not None and not self._beat.done()  # for a client that does not read
-        if rest <= 0 and self._view and not self._ended and not waits and (beat := self._view.keep_alive()):
+        view = self._begin.view if self._begin else None
+        if rest <= 0 and view and not self._ended and not waits and (beat := view.keep_alive()):
             self._beat = tasks.start(self._write(beat, last=False), "heartbeat")
         self._timer = self._loop.call_later(rest if rest > 0 else self._heartbeat, self._tick)
 
@@ -127,8 +128,8 @@ class Reply:
         if self._ended:
             return
         self._ended = True
-        if self._begin and self._begin.sent and self._streamed and self._view:
-            await self._write(self._view.failure(error), last=True)
+        if self._begin and self._begin.sent and self._streamed and self._begin.view:
+            await self._write(self._begin.view.failure(error), last=True)
         elif not (self._begin and self._begin.sent):
             await send_error(self._send, error, self._dialect)
 

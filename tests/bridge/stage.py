@@ -197,7 +197,7 @@ class Stage:
         return Stage(self._toolbox, store, self._limits, recall_limit)
 
     def _route(self, upstream: Upstream, name: str, hear: Callable[[Fact], None]) -> BridgeRoute:
-        entry = configuration.Upstream(base_url="http://upstream/v1", api_key=None)
+        entry = configuration.Upstream(base_url="http://upstream/v1", retries=0)
         router = upstreams.from_config({name: entry}, upstream)
         bridge = Bridge(router, self._toolbox, hear, recall=self._recall, limits=self._limits)
         return BridgeRoute(

@@ -22,13 +22,15 @@ from aibridge.bridge.pointing import Pointing
 from aibridge.bridge.recall import Recall
 from aibridge.dialects import DIALECTS
 from aibridge.dialects.base import Dialect
-from aibridge.nouns import Fact
+from aibridge.nouns import ExchangeEnded, ExchangeStarted, Fact, RoundEnded
 from aibridge.web.bridge_routes import BridgeRoute
 
 Json = dict[str, Any]
 SHOWN_HEADERS = ("content-type", "retry-after", "x-should-retry", "x-aibridge-tools", "x-request-id")
-UNTOLD = {"exchange_id", "started_at", "ended_at", "duration_ms", "caller"}
+UNTOLD = {"exchange_id", "started_at", "ended_at", "failed_at", "duration_ms", "caller"}
 """Fields of facts that differ from run to run, or from caller to caller."""
+BEGUN = ("upstream", "asked")
+"""Fields that are told only where they are not as the exchange began."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +116,9 @@ async def replay(folder: Path, chop: Chop) -> list[Seen]:
     found: list[Seen] = []
     keeping = Keeping()
     dialect = next(each for each in DIALECTS if each.name == _dialect_of(folder))
-    upstream = configuration.Upstream(base_url="http://upstream/v1", **_yaml(folder / "upstream.yaml"))
+    upstream = configuration.Upstream(
+        **{"base_url": "http://upstream/v1", "retries": 0, **_yaml(folder / "upstream.yaml")}
+    )
     async with _toolbox(_yaml(folder / "tools.yaml")) as toolbox:
         for exchange in exchanges(folder):
             found.append(await _exchange(exchange, chop, upstream, toolbox, keeping, dialect))
@@ -131,9 +135,18 @@ async def _exchange(
 ) -> Seen:
     seen = Seen()
     limits = Limits(**_yaml(folder / "limits.yaml"))
+    as_it_began: set[tuple[str, str]] = set()
 
     def hear(fact: Fact) -> None:
         told = {key: value for key, value in asdict(fact).items() if not _differs(key) and value != ()}
+        if "failure" in told:
+            told["failure"] = {key: each for key, each in told["failure"].items() if not _differs(key)}
+        if isinstance(fact, RoundEnded | ExchangeEnded):
+            told = {
+                key: each for key, each in told.items() if not (key in BEGUN and (key, each) in as_it_began)
+            }
+        elif isinstance(fact, ExchangeStarted):
+            as_it_began.update({("upstream", fact.upstream), ("asked", fact.model)})
         seen.facts.append({"fact": type(fact).__name__, **told})
 
     router = upstreams.from_config({"upstream": upstream}, ScriptedTransport(folder, chop, seen))

@@ -103,6 +103,7 @@ def ended(exchange: str, **changes: Any) -> ExchangeEnded:
         "upstream_ms": 2400,
         "tools_ms": 12,
         "overhead_ms": 0.35,
+        "upstream": "openai",
     }
     return ExchangeEnded(exchange, **{**values, **changes})
 

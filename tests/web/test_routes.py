@@ -115,7 +115,9 @@ def test_readyz_tells_this_machine_everything(bridge: Bridged) -> None:
     assert told.status == 200
     assert told.json["status"] == "ready"
     assert told.json["version"] == __version__
-    assert told.json["upstreams"] == {"up": {"state": "ok", "error": None}}
+    up = told.json["upstreams"]["up"]
+    assert (up["state"], up["error"]) == ("ok", None)
+    assert (up["resting_keys"], up["breakers"], up["quirks"]) == ([], {}, [])
     assert told.json["mcp_servers"] == {}
     assert told.json["records"]["state"] == "ok"
 

@@ -4,10 +4,10 @@ Whole, but with arguments that can be read: some servers parse the history. Of t
 not know, those that the upstream takes (`upstreams.*.send_back`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from aibridge.nouns import SendBack
+from aibridge.nouns import SendBack, goes_back
 from aibridge.wire.json_text import dumps, loads
 
 MESSAGE = frozenset({"role", "content", "tool_calls", "tool_call_id", "name"})
@@ -26,22 +26,30 @@ def limited(message: Mapping[str, Any], send_back: SendBack) -> Mapping[str, Any
     """The message with the standard's fields and, of others, those in `send_back`."""
     if send_back == "all":
         return message
-    named = frozenset(() if send_back == "none" else send_back)
-    limited = _only(message, MESSAGE | named)
+    limited = _limited(message, MESSAGE, send_back)
     if message.get("tool_calls"):
-        limited["tool_calls"] = [_limited_call(call, named) for call in message["tool_calls"]]
+        limited["tool_calls"] = [_limited_call(call, send_back) for call in message["tool_calls"]]
     return limited
 
 
-def _limited_call(call: Mapping[str, Any], named: frozenset[str]) -> Mapping[str, Any]:
-    limited = _only(call, CALL | named)
+def unknown_fields(message: Mapping[str, Any]) -> Iterator[str]:
+    """Names of the fields that are not of the standard, those of its calls included."""
+    yield from message.keys() - MESSAGE
+    for call in message.get("tool_calls") or ():
+        yield from call.keys() - CALL
+        if isinstance(call.get("function"), dict):
+            yield from call["function"].keys() - FUNCTION
+
+
+def _limited_call(call: Mapping[str, Any], send_back: SendBack) -> Mapping[str, Any]:
+    limited = _limited(call, CALL, send_back)
     if isinstance(call.get("function"), dict):
-        limited["function"] = _only(call["function"], FUNCTION | named)
+        limited["function"] = _limited(call["function"], FUNCTION, send_back)
     return limited
 
 
-def _only(fields: Mapping[str, Any], names: frozenset[str]) -> dict[str, Any]:
-    return {key: value for key, value in fields.items() if key in names}
+def _limited(fields: Mapping[str, Any], standard: frozenset[str], send_back: SendBack) -> dict[str, Any]:
+    return {key: value for key, value in fields.items() if key in standard or goes_back(key, send_back)}
 
 
 def _with_valid_arguments(call: Mapping[str, Any]) -> Mapping[str, Any]:

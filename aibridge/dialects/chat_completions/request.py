@@ -11,14 +11,14 @@ from functools import lru_cache
 from typing import Any, Self
 
 from aibridge.dialects.base import Asked, Manner, Pointer, Turn, Unit, View, Visible
-from aibridge.dialects.chat_completions.history import said
+from aibridge.dialects.chat_completions.history import said, unknown_fields
 from aibridge.dialects.chat_completions.json_view import JsonView
 from aibridge.dialects.chat_completions.recalling import put_back, visible_messages
 from aibridge.dialects.chat_completions.relaying import StreamView
 from aibridge.dialects.naming import Names
 from aibridge.errors import BridgeError, Kind
 from aibridge.nouns import Result, SendBack, Tool
-from aibridge.wire.json_text import ObjectText, dumps, extend_array
+from aibridge.wire.json_text import ObjectText, dumps, extend_array, loads
 
 
 class ChatRequest:
@@ -94,6 +94,18 @@ class ChatRequest:
         request = self._changed(**changes)
         request._injected = frozenset(tool.name for tool in tools)
         return request
+
+    def without_usage(self) -> Self:
+        """The request without the question for usage that we added; the same where there is none."""
+        if "stream_options" not in self._changes:
+            return self
+        request = self._changed()
+        del request._changes["stream_options"]
+        return request
+
+    def sent_back(self) -> frozenset[str]:
+        """Names of the fields beyond the standard that turns of this exchange brought back."""
+        return frozenset(name for text in self._hidden.messages for name in unknown_fields(loads(text)))
 
     def extended(self, turn: Turn, results: Sequence[Result], send_back: SendBack) -> Self:
         """The request of the next round: the hidden turn and its results appended."""

@@ -4,11 +4,11 @@ An item is a message, a reasoning, a call of some kind. Unknown kinds are kept w
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from aibridge.dialects.naming import Names
-from aibridge.nouns import Call, SendBack
+from aibridge.nouns import Call, SendBack, goes_back
 from aibridge.wire.json_text import dumps, loads
 
 Item = Mapping[str, Any]
@@ -113,8 +113,13 @@ def limited(item: dict[str, Any], send_back: SendBack) -> dict[str, Any]:
     known = FIELDS.get(kind_of(item))
     if send_back == "all" or known is None:
         return item
-    named = frozenset(() if send_back == "none" else send_back)
-    return {key: value for key, value in item.items() if key in known or key in named}
+    return {key: value for key, value in item.items() if key in known or goes_back(key, send_back)}
+
+
+def unknown_fields(item: Item) -> Iterator[str]:
+    """Names of the item's fields that are not of the standard."""
+    known = FIELDS.get(kind_of(item))
+    yield from () if known is None else item.keys() - known
 
 
 def sentence(text: str, seed: str) -> dict[str, Any]:

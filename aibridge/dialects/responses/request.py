@@ -13,7 +13,7 @@ from typing import Any, Self
 from aibridge.dialects.base import Asked, Manner, Pointer, Turn, Unit, View, Visible
 from aibridge.dialects.naming import Names
 from aibridge.dialects.responses.echo import Echo
-from aibridge.dialects.responses.items import kind_of, said_in, sent_back, text_of
+from aibridge.dialects.responses.items import kind_of, said_in, sent_back, text_of, unknown_fields
 from aibridge.dialects.responses.json_view import JsonView
 from aibridge.dialects.responses.recalling import put_back, referred, visible_groups
 from aibridge.dialects.responses.relaying import StreamView
@@ -94,6 +94,14 @@ class ResponsesRequest:
         request = self._changed(tools=extend_array(own, map(_tool_text, tools)))
         request._injected = frozenset(tool.name for tool in tools)
         return request
+
+    def without_usage(self) -> Self:
+        """Usage is in every answer: nobody asks for it."""
+        return self
+
+    def sent_back(self) -> frozenset[str]:
+        """Names of the fields beyond the standard that turns of this exchange brought back."""
+        return frozenset(name for text in self._hidden.items for name in unknown_fields(loads(text)))
 
     def extended(self, turn: Turn, results: Sequence[Result], send_back: SendBack) -> Self:
         """The request of the next round: the hidden turn's items and their outputs appended.

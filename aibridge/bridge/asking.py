@@ -1,0 +1,169 @@
+"""How the rounds of one exchange are asked: at which upstream, and in which words.
+
+An upstream that refuses what aibridge added is asked once more without it: a recalled turn, the question for
+usage, an injected tool, a field of a turn; the last three are learned where that helps (2-wire.md). One
+that does not answer round 1 is left for the next fallback. When the same upstream is asked the same
+again is its own business (`upstreams.attempts`).
+"""
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager
+from types import TracebackType
+
+from aibridge.bridge.plan import Plan, Prepared, prepare
+from aibridge.bridge.ports import Answer
+from aibridge.bridge.story import Story
+from aibridge.dialects.base import Request, Turn
+from aibridge.errors import BridgeError, Kind, UpstreamRefused
+from aibridge.nouns import Quirks, Result, SendBack, Tool, less
+
+REFUSES_RECALL = frozenset({400, 413, 422})
+REFUSES_ADDED = frozenset({400, 422})
+OF_THE_UPSTREAM = frozenset({401, 402, 403, 408, 409, 429})
+"""Statuses below 500 that another upstream may not have: those of keys are ours, see `Router.fallbacks`."""
+NO_ANSWER = frozenset(
+    {Kind.UPSTREAM_UNREACHABLE, Kind.UPSTREAM_INVALID, Kind.UPSTREAM_TIMEOUT, Kind.OVERLOADED}
+)
+USAGE = re.compile(rb"\b(?:stream_options|include_usage)\b")
+TOOL_NUMBER = re.compile(rb"\btools(?:\[|\.)(\d+)")
+
+
+class Asking:
+    """Entered once a round it gives that round's answer; leaving it lets go of the connection."""
+
+    def __init__(self, plan: Plan, story: Story) -> None:
+        self.upstream, self.request = plan.upstream, plan.prepared.request
+        self.first_failure: UpstreamRefused | BridgeError | None = None
+        """Why the first upstream did not answer, while round 1 goes on."""
+        self._plan, self._story = plan, story
+        self._plain = plan.prepared.plain
+        self._fallbacks = list(plan.fallbacks)
+        self._quirks, self._found = plan.upstream.quirks, Quirks()
+        self._model = plan.upstream.resolve(plan.client.asked.model)
+        self._extend: Callable[[SendBack], Request] | None = None
+        self._sent: AbstractAsyncContextManager[Answer]
+
+    async def __aenter__(self) -> Answer:
+        while True:
+            self._story.attempts += 1
+            self._sent = self.upstream.ask(
+                self._plan.target,
+                self._plan.headers,
+                self.request.body,
+                self._model,
+                self._story.attempt_fails,
+            )
+            try:
+                answer = await self._sent.__aenter__()
+            except UpstreamRefused as refused:
+                if not await self._mends(refused):
+                    raise
+                continue
+            self._learn()
+            self._plain = None
+            return answer
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        return await self._sent.__aexit__(kind, value, trace)
+
+    @property
+    def send_back(self) -> SendBack:
+        """Which unknown fields of a turn go back."""
+        return less(self.upstream.send_back, self._quirks.fields)
+
+    def extend(self, turn: Turn, results: Sequence[Result]) -> None:
+        """The next round's request has the hidden turn and its results."""
+        request = self.request
+        self._extend = lambda send_back: request.extended(turn, results, send_back)
+        self.request = self._extend(self.send_back)
+
+    async def falls_back(self, failure: UpstreamRefused | BridgeError) -> bool:
+        """Whether the next upstream is to be asked instead; then all begins anew with it."""
+        if not self._fallbacks or self._extend is not None or not _may_be_better_elsewhere(failure):
+            return False
+        self.first_failure = self.first_failure or failure
+        self._story.leaves(self.upstream.name)
+        self.upstream = self._fallbacks.pop(0)
+        self._quirks, self._found = self.upstream.quirks, Quirks()
+        self._model = self.upstream.resolve(self._plan.client.asked.model)
+        self._take(await self._prepared())
+        self._story.asks(self.upstream.name)
+        return True
+
+    def gives_up(self, first: UpstreamRefused | BridgeError) -> UpstreamRefused | BridgeError:
+        """No upstream answered: what counts is the `first` one's failure."""
+        self.upstream = self._plan.upstream
+        self._story.asks(self.upstream.name)
+        return first
+
+    async def _prepared(self) -> Prepared:
+        plan = self._plan
+        return await prepare(plan.client, self.upstream, plan.tools, plan.recall, plan.whose, self._quirks)
+
+    def _take(self, prepared: Prepared) -> None:
+        self.request, self._plain = prepared.request, prepared.plain
+        self._story.recalled_turns = prepared.recalled_turns
+
+    async def _mends(self, refused: UpstreamRefused) -> bool:
+        """Whether to ask once more, without what the refusal names or may mean."""
+        found = self._named_in(refused) if refused.status in REFUSES_ADDED else Quirks()
+        if found != Quirks():
+            self._found |= found
+            self._quirks |= found
+            await self._leave_out()
+            return True
+        if self._plain is not None and refused.status in REFUSES_RECALL:
+            self.request, self._plain = self._plain, None
+            self._story.recalled_turns = 0
+            self._story.note("recall_refused")
+            return True
+        return False
+
+    async def _leave_out(self) -> None:
+        """The same round without what is refused."""
+        if self._extend is None:
+            self._take(await self._prepared())
+            return
+        request = self._extend(self.send_back)
+        self.request = request.without_usage() if self._quirks.usage else request
+
+    def _named_in(self, refused: UpstreamRefused) -> Quirks:
+        """What of ours, and not left out yet, the refusal names."""
+        body = refused.body
+        asks_usage = self.request.without_usage() is not self.request
+        tools = self._tools_named_in(body) if self._extend is None else ()
+        fields = (name for name in self.request.sent_back() if _names(body, name))
+        return Quirks(
+            usage=asks_usage and USAGE.search(body) is not None,
+            tools=frozenset(tools),
+            fields=frozenset(fields) - self._quirks.fields,
+        )
+
+    def _tools_named_in(self, body: bytes) -> Iterator[Tool]:
+        """Injected tools that are named, or counted as in `tools[3]`."""
+        sent = [tool for tool in self._plan.tools if tool not in self._quirks.tools]
+        yield from (tool for tool in sent if _names(body, tool.name))
+        before = self._plan.client.tool_count
+        for number in TOOL_NUMBER.findall(body):
+            if before <= int(number) < before + len(sent):
+                yield sent[int(number) - before]
+
+    def _learn(self) -> None:
+        """What was left out for this answer is left out for good."""
+        if self._found != Quirks():
+            self.upstream.learn(self._found)
+            self._story.note("left out: " + ", ".join(self._found.words()))
+            self._found = Quirks()
+
+
+def _names(body: bytes, name: str) -> bool:
+    return re.search(rb"(?<![\w-])" + re.escape(name.encode()) + rb"(?![\w-])", body) is not None
+
+
+def _may_be_better_elsewhere(failure: UpstreamRefused | BridgeError) -> bool:
+    if isinstance(failure, UpstreamRefused):
+        return failure.status in OF_THE_UPSTREAM or failure.status >= 500
+    return failure.kind in NO_ANSWER

@@ -1,0 +1,75 @@
+"""An upstream's answer: its status and headers, then its body piece by piece.
+
+Until the first byte of its body came it may be another one: where it breaks off or is empty before, whoever
+sent the request is asked for a new one.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+
+import httpx2
+
+from aibridge.upstreams.failures import AttemptError, broken, empty
+from aibridge.upstreams.headers import Pairs
+
+Renew = Callable[[AttemptError], Awaitable[httpx2.Response | None]]
+
+
+class Answer:
+    """An upstream's answer whose first status is known."""
+
+    def __init__(self, upstream: str, response: httpx2.Response, renew: Renew, *, verbatim: bool) -> None:
+        self._upstream, self._renew, self._verbatim = upstream, renew, verbatim
+        self._begun = False
+        self._headers: Pairs = []
+        self.headers: Sequence[tuple[bytes, bytes]] = self._headers
+        """The same list as long as the answer lives, whatever answer it is in the end."""
+        self._take(response)
+
+    def _take(self, response: httpx2.Response) -> None:
+        self.status = response.status_code
+        self._headers[:] = response.headers.raw
+        # Asked for identity; an upstream that encodes all the same is decoded by httpx2.
+        encoded = not self._verbatim and response.headers.get("content-encoding", "identity") != "identity"
+        self.media_type: str = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+        assert isinstance(response.stream, httpx2.AsyncByteStream)
+        self._pieces: AsyncIterator[bytes]
+        self._pieces = response.aiter_bytes() if encoded else aiter(response.stream)
+
+    async def read(self) -> bytes:
+        """The next piece of the body as it arrives; empty at the end.
+
+        Raises BridgeError when it breaks; before the first byte also UpstreamRefused.
+        """
+        if not self._begun:
+            return await self._first()
+        try:
+            return await anext(self._pieces, b"")
+        except (httpx2.TransportError, httpx2.DecodingError) as error:
+            raise broken(self._upstream, error) from error
+
+    async def _first(self) -> bytes:
+        """The first piece, of this answer or of one that took its place."""
+        while True:
+            cause: Exception | None = None
+            try:
+                piece = await anext(self._pieces, b"")
+                if piece or self._verbatim:
+                    self._begun = True
+                    return piece
+                failure = empty(self._upstream)
+            except (httpx2.TransportError, httpx2.DecodingError) as error:
+                failure, cause = broken(self._upstream, error), error
+            response = await self._renew(failure)
+            if response is not None:
+                self._take(response)
+            elif failure.code == "empty":
+                return b""  # what that means the dialect says
+            else:
+                raise failure from cause
+
+    async def read_all(self, limit: int) -> bytes:
+        """The body, cut at `limit` bytes."""
+        body = b""
+        while len(body) < limit and (piece := await self.read()):
+            body += piece
+        return body[:limit]

@@ -1,0 +1,63 @@
+"""Which transport carries an upstream's requests: ours, ours with a CA of its own, httpx2's for a proxy."""
+
+import ssl
+
+import httpx2
+
+from aibridge import config
+from aibridge.upstreams.transport import Http1Transport
+
+UNLIMITED = httpx2.Limits(max_connections=None, max_keepalive_connections=100, keepalive_expiry=15.0)
+
+
+class Carriers:
+    """Opens the transports; with `given` that one carries everything."""
+
+    def __init__(self, given: httpx2.AsyncBaseTransport | None) -> None:
+        self._shared = given
+        self._given = given is not None
+        self.opened: list[httpx2.AsyncBaseTransport] = [given] if given else []
+
+    def carrier(self, settings: config.Upstream) -> httpx2.AsyncBaseTransport:
+        """The transport for one upstream; those without a CA and a proxy share one."""
+        if not self._given and (settings.proxy or settings.ca_file):
+            return self._open(_own(settings))
+        if self._shared is None:
+            self._shared = self._open(Http1Transport())
+        return self._shared
+
+    def _open(self, transport: httpx2.AsyncBaseTransport) -> httpx2.AsyncBaseTransport:
+        self.opened.append(transport)
+        return transport
+
+
+class _Proxied(httpx2.AsyncHTTPTransport):
+    """httpx2's transport, whose read clock does not run before the head: that clock is the caller's."""
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        """Send `request`; its clock for the body begins with the body."""
+        clocks = {**request.extensions["timeout"], "read": None}
+        idle = request.extensions["timeout"]["read"]
+        request.extensions = {**request.extensions, "timeout": clocks}
+        response = await super().handle_async_request(request)
+        clocks["read"] = idle  # httpcore2 looks again when the body begins
+        return response
+
+
+def _own(settings: config.Upstream) -> httpx2.AsyncBaseTransport:
+    if settings.proxy is None:
+        return Http1Transport(_trusting(settings.ca_file))
+    return _Proxied(
+        verify=_trusting(settings.ca_file),
+        trust_env=False,
+        limits=UNLIMITED,
+        proxy=httpx2.Proxy(settings.proxy.get_secret_value()),
+    )
+
+
+def _trusting(ca_file: str | None) -> ssl.SSLContext:
+    """The system's trust store, and the certificates in `ca_file` beside it."""
+    context = httpx2.create_ssl_context()
+    if ca_file is not None:
+        context.load_verify_locations(ca_file)
+    return context
