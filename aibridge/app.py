@@ -1,9 +1,11 @@
 """From a configuration to an ASGI application: the one place that sees every room."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
@@ -21,6 +23,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from aibridge import config as configuration
 from aibridge import records, tools, upstreams
+from aibridge.access import Access
 from aibridge.bridge.bridge import Bridge
 from aibridge.bridge.limits import Limits
 from aibridge.bridge.memory import Memory, Remembering
@@ -29,10 +32,12 @@ from aibridge.bridge.recall import Recall
 from aibridge.config import Config
 from aibridge.dialects import DIALECTS, OPENAI
 from aibridge.errors import BridgeError, Kind
+from aibridge.nouns import RoundEnded
 from aibridge.telemetry.endings import all_of, log_failures
 from aibridge.telemetry.metrics import CONTENT_TYPE, exposition
-from aibridge.web.api import Api, ApiRoute, only_this_machine
+from aibridge.web.api import AdminGuard, Api, ApiRoute, KeyRoutes
 from aibridge.web.bridge_routes import BridgeRoute
+from aibridge.web.callers import Door
 from aibridge.web.guard import Guard
 from aibridge.web.health_routes import healthz, metrics, readiness
 from aibridge.web.mcp_routes import PATH as MCP_PATH
@@ -55,6 +60,7 @@ class Running:
     router: upstreams.Router
     bridge: Bridge
     endpoint: tools.Endpoint
+    access: Access
     models: upstreams.ModelList
 
 
@@ -71,24 +77,34 @@ class App:
         """What rounds cost; the same for records, budgets and metrics."""
         self._in_process, self._transport = in_process, transport
         self._running: Running | None = None
+        self._door = Door(
+            config.access.keys,
+            self._secret,
+            keys=lambda: self.rooms().access.keyring,
+            gate=lambda: self.rooms().access.gate,
+        )
+        admin_key = config.access.admin_key
+        admin = AdminGuard(admin_key.get_secret_value() if admin_key else None)
         self._hot = self._bridge_routes()
         self._passthrough = Passthrough(
             openers=lambda: self.rooms().router,
             listener=lambda: self.rooms().bridge.listener,
-            secret=self._secret,
+            door=self._door,
             max_json=config.server.max_body,
         )
-        self._mcp = McpRoute(lambda: self.rooms().endpoint, self._secret)
-        tool_routes = tools_listing(lambda: self.rooms().toolbox, inject=self.config.bridge.inject)
-        model_routes = models(lambda: self.rooms().models.merged, self._secret)
+        self._mcp = McpRoute(lambda: self.rooms().endpoint, self._door)
+        tool_routes = tools_listing(
+            lambda: self.rooms().toolbox, self._door, inject=self.config.bridge.inject
+        )
+        model_routes = models(lambda: self.rooms().models.merged, self._door)
         self._rest = Starlette(
             routes=[
                 Route("/healthz", healthz),
-                Route("/readyz", readiness(self.states)),
+                Route("/readyz", readiness(self.states, admin.may_see)),
                 Route("/metrics", metrics(self._metrics, CONTENT_TYPE)),
                 *(Route(path, model_routes) for path in ("/v1/models", "/models")),
                 *(Route(path, tool_routes) for path in ("/v1/tools", "/tools")),
-                Route("/api/{rest:path}", Api(self._api_routes, only_this_machine)),
+                Route("/api/{rest:path}", Api(self._api_routes, admin)),
             ],
             exception_handlers={HTTPException: _http_error},
             lifespan=self._lifespan,
@@ -133,7 +149,7 @@ class App:
             route = BridgeRoute(
                 dialect,
                 bridge=lambda: self.rooms().bridge,
-                secret=self._secret,
+                door=self._door,
                 max_body=self.config.server.max_body,
                 heartbeat=self.config.bridge.heartbeat,
                 usage=self.config.bridge.usage,
@@ -144,7 +160,10 @@ class App:
 
     def _api_routes(self) -> tuple[ApiRoute, ...]:
         """The table of `/api`; read with its first request."""
-        return ()
+        keys = KeyRoutes(
+            lambda: self.rooms().access.administration, lambda: self.rooms().access.keyring.look()
+        )
+        return keys.routes()
 
     def _guard(self) -> ASGIApp:
         server = self.config.server
@@ -157,7 +176,10 @@ class App:
                 allow_headers=["*"],
                 expose_headers=["*"],
             )
-        return Guard(app, [*server.allowed_hosts, server.host], server.allowed_origins)
+        hosts = [*server.allowed_hosts, server.host]
+        if self.config.access.keys == "required":  # a name that was bent here does not bring a key
+            hosts.append("*")
+        return Guard(app, hosts, server.allowed_origins)
 
     @asynccontextmanager
     async def _lifespan(self, _app: Starlette) -> AsyncIterator[None]:
@@ -169,12 +191,14 @@ class App:
         toolbox = tools.from_config(
             self.config.mcp_servers, self.config.bridge, self._in_process, recorder.tool_shelf()
         )
+        access = Access(self.config.access, recorder.key_shelf(), self._price)
+        await access.start()
         router = upstreams.from_config(self.config.upstreams, self._transport)
         settings = self.config.bridge
         bridge = Bridge(
             router=router,
             toolbox=toolbox,
-            listener=all_of(recorder.tell, log_failures),
+            listener=all_of(recorder.tell, access.gate.hear, log_failures),
             inject=settings.inject,
             turn_separator=settings.turn_separator,
             recall=Recall(_recall_store(settings.recall, recorder), settings.recall_limit),
@@ -186,7 +210,9 @@ class App:
             limit=settings.tool_result_limit,
             max_body=self.config.server.max_body,
         )
-        self._running = Running(recorder, toolbox, router, bridge, endpoint, upstreams.ModelList(router))
+        self._running = Running(
+            recorder, toolbox, router, bridge, endpoint, access, upstreams.ModelList(router)
+        )
         toolbox.start()
         try:
             yield
@@ -196,10 +222,16 @@ class App:
             await endpoint.aclose()
             await toolbox.aclose()
             await router.aclose()
+            await access.aclose()
             await asyncio.to_thread(recorder.close)
 
     def _metrics(self) -> bytes:
         return exposition(self.rooms().toolbox.states())
+
+    def _price(self, fact: RoundEnded) -> int:
+        """Micro-dollars of a round, as the records price it."""
+        when = datetime.fromtimestamp(fact.ended_at or time.time(), UTC)
+        return self.prices.cost(fact.model, fact.upstream, fact.usage, when, fact.asked).micros
 
     def _secret(self) -> bytes:
         return self.rooms().recorder.caller_secret()
@@ -219,6 +251,7 @@ class App:
             "upstreams": running.router.states(),
             "mcp_servers": running.toolbox.states(),
             "records": running.recorder.health(),
+            "access": running.access.state(),
         }
 
 

@@ -109,7 +109,7 @@ def test_the_usage_commands_of_the_readme_run(bridge: Bridge) -> None:
 
 def test_every_command_in_the_table_exists(bridge: Bridge) -> None:
     named = set(re.findall(r"^\| `aibridge (\w+)", README, re.MULTILINE))
-    assert named == {"demo", "serve", "check", "tools", "usage", "config"}
+    assert named == {"demo", "serve", "check", "tools", "usage", "keys", "config"}
     for name in named:
         run([sys.executable, "-m", "aibridge.cli", name, "--help"], bridge)
 

@@ -118,9 +118,9 @@ def _listening(settings: Config, host: str | None, port: int | None, *, insecure
     given = {"host": host, "port": port}
     changed = {key: value for key, value in given.items() if value is not None}
     server = settings.server.model_copy(update=changed)
-    if not is_loopback(server.host) and not insecure:
+    if not is_loopback(server.host) and settings.access.keys != "required" and not insecure:
         fail(
             f"server.host {server.host} is open to other machines and nobody needs a key;"
-            " listen on 127.0.0.1, or accept that with --insecure"
+            " listen on 127.0.0.1, set access.keys: required, or accept that with --insecure"
         )
     return settings.model_copy(update={"server": server})

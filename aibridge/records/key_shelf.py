@@ -31,7 +31,7 @@ class KeyShelf:
             found = connection.scalar(sa.select(settings.c.value).where(settings.c.key == VERSION))
             return str(found)
 
-    def keys(self) -> Sequence[Row]:
+    def all_keys(self) -> Sequence[Row]:
         """All keys, oldest first."""
         with self._store.reading() as connection:
             found = connection.execute(sa.select(api_keys).order_by(api_keys.c.created_at, api_keys.c.id))
@@ -58,16 +58,20 @@ class KeyShelf:
             return [dict(row._mapping) for row in connection.execute(query)]
 
     def spent(self, key_id: str, since: datetime) -> int:
-        """Micro-dollars of the exchanges of `key_id` that began at `since` or later.
+        """Micro-dollars of the exchanges of `key_id` that began at `since` or later."""
+        return self._spent(key_id, since)
 
-        Those of this process are left out: it knows them itself, and sooner.
-        """
-        mine = sa.and_(exchanges.c.key_id == key_id, exchanges.c.started_at >= since)
+    def spent_by_others(self, key_id: str, since: datetime) -> int:
+        """The same without those of this process: it knows them itself, and sooner."""
+        return self._spent(key_id, since, exchanges.c.worker != self._worker)
+
+    def _spent(self, key_id: str, since: datetime, *further: sa.ColumnElement[bool]) -> int:
+        mine = sa.and_(exchanges.c.key_id == key_id, exchanges.c.started_at >= since, *further)
         costs = sa.select(sa.func.coalesce(sa.func.sum(token_usages.c.cost_micros), 0)).select_from(
             exchanges.join(token_usages, token_usages.c.exchange_id == exchanges.c.id)
         )
         with self._store.reading() as connection:
-            found = connection.scalar(costs.where(mine, exchanges.c.worker != self._worker))
+            found = connection.scalar(costs.where(mine))
             return int(found or 0)
 
     def close(self) -> None:

@@ -26,6 +26,10 @@ Credential = tuple[tuple[str, str], ...]
 """Header names and values, sorted by name; empty where the client sent none of them."""
 
 
+OUR_KEYS = b"sk-aib-"
+"""A key of aibridge's own, which no server may ever see."""
+
+
 class Branches:
     """The sessions of one server. `open_with` makes a Server that was not started yet."""
 
@@ -51,7 +55,7 @@ class Branches:
         found: dict[str, list[str]] = {}
         for key, value in headers:
             name = key.decode("latin-1").lower()
-            if name in self._forwarded:
+            if name in self._forwarded and OUR_KEYS not in value:
                 found.setdefault(name, []).append(value.decode("latin-1").strip())
         return tuple((name, ", ".join(values)) for name, values in sorted(found.items()))
 

@@ -18,7 +18,7 @@ from mcp.server.transport_security import TransportSecuritySettings
 
 from aibridge import __version__
 from aibridge.errors import BridgeError
-from aibridge.nouns import Call, CallStatus, Result, Tool, new_id
+from aibridge.nouns import ALL_RIGHTS, Call, Caller, CallStatus, Result, Tool, new_id
 from aibridge.tools.endpoint import Scope
 from aibridge.tools.failures import CallFailed
 from aibridge.tools.results import cut, result_text
@@ -91,10 +91,11 @@ class _Served:
         wanted = next((value.decode("latin-1") for name, value in scope["headers"] if name == WANTED), None)
         if wanted == "off":
             return ()
+        caller = scope.get("aibridge.caller")
+        rights = caller.rights if isinstance(caller, Caller) else ALL_RIGHTS
         try:
-            offer = await self._toolbox.offer(
-                None if wanted in (None, "", "on") else wanted, scope["headers"]
-            )
+            chosen = rights.wanted(None if wanted in (None, "", "on") else wanted)
+            offer = rights.narrow(await self._toolbox.offer(chosen, scope["headers"]))
         except BridgeError as error:
             raise ValueError(error.message) from None
         return offer.tools

@@ -12,7 +12,7 @@ from aibridge.dialects.base import CallsShown, Dialect, UsageShown
 from aibridge.errors import BridgeError, Kind
 from aibridge.nouns import Caller
 from aibridge.web.body import ClientLeft, read_body
-from aibridge.web.callers import AGENTS, TOOL_BRINGERS, identify
+from aibridge.web.callers import AGENTS, TOOL_BRINGERS, Door, Lease
 from aibridge.web.headers import Pairs, Scope, header
 from aibridge.web.reply import Reply, send_error
 
@@ -28,7 +28,7 @@ class BridgeRoute:
 
     dialect: Dialect
     bridge: Callable[[], Bridge]
-    secret: Callable[[], bytes]
+    door: Door
     max_body: int
     heartbeat: float
     usage: str = "auto"
@@ -36,24 +36,36 @@ class BridgeRoute:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
+        lease: Lease | None = None
         try:
-            opened = await self._open(scope, receive)
+            caller, body = await self._read(scope, receive)
+            lease = await self.door.admit(caller, len(body))
+            opened = await self._open(scope, caller, body)
+            await self._serve(opened, lease, receive, send)
         except ClientLeft:
             return
         except BridgeError as error:
             await send_error(send, error, self.dialect)
-            return
         except Exception:
             log.exception("a request could not be opened by a bug of aibridge", path=scope["path"])
             failure = BridgeError(Kind.INTERNAL, "aibridge failed; its log says why")
             await send_error(send, failure, self.dialect)
-            return
+        finally:
+            if lease is not None:
+                lease.release()
+
+    async def _serve(self, opened: Opened, lease: Lease | None, receive: Receive, send: Send) -> None:
         exchange = opened.exchange
-        reply = Reply(send, self.dialect, exchange.story.exchange_id, _added(opened), self.heartbeat)
+        added = _added(opened)
+        if lease is not None:
+            lease.serves(exchange.story.exchange_id)
+            added.extend(lease.headers)
+        reply = Reply(send, self.dialect, exchange.story.exchange_id, added, self.heartbeat)
         with bound_contextvars(exchange=exchange.story.exchange_id):
             await reply.run(exchange.run(), receive)
 
-    async def _open(self, scope: Scope, receive: Receive) -> Opened:
+    async def _read(self, scope: Scope, receive: Receive) -> tuple[Caller, bytes]:
+        """Who is calling, and the body. Raises BridgeError and ClientLeft."""
         if scope["method"] != "POST":
             raise BridgeError(Kind.METHOD_NOT_ALLOWED, f"{scope['path']} takes POST, not {scope['method']}")
         media = (header(scope, b"content-type") or "").partition(";")[0].strip().lower()
@@ -61,8 +73,10 @@ class BridgeRoute:
             # A page of another origin may send text/plain without asking first.
             given = media or "nothing"
             raise BridgeError(Kind.UNSUPPORTED_MEDIA, f"content-type is {given}; send application/json")
-        caller = identify(scope, self.secret())
-        body = await read_body(scope, receive, self.max_body)
+        caller = self.door.identify(scope)
+        return caller, await read_body(scope, receive, self.max_body)
+
+    async def _open(self, scope: Scope, caller: Caller, body: bytes) -> Opened:
         incoming = Incoming(
             path=scope["path"],
             headers=scope["headers"],

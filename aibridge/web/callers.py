@@ -1,14 +1,22 @@
-"""Who is calling: told by the credential, the program by its user agent, the session by its headers."""
+"""Who is calling: told by the credential, the program by its user agent, the session by its headers.
+
+One door for all routes: `identify` names the caller or refuses, `admit` counts the request where the caller
+has a key of ours. What keys and limits are is left to `access`, through the protocols here.
+"""
 
 import hmac
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal, Protocol
 
 from aibridge.errors import BridgeError, Kind
-from aibridge.nouns import Caller
-from aibridge.web.headers import Scope, header
+from aibridge.nouns import Caller, Keep, Rights
+from aibridge.web.headers import Scope
 
 CREDENTIALS = (b"x-aibridge-key", b"authorization", b"x-api-key", b"api-key")
 OUR_KEYS = "sk-aib-"
+MISSING = "this bridge needs a key of its own (sk-aib-…): send it as a bearer, x-api-key or x-aibridge-key"
 CLIENTS: Mapping[str, str] = {
     "codex": "codex",
     "claude": "claude-code",
@@ -58,28 +66,112 @@ SESSIONS = (
     b"x-client-session-id",
     b"x-kilocode-taskid",
 )
+WANTED = frozenset({*CREDENTIALS, *SESSIONS, b"user-agent", b"originator"})
+Mode = Literal["off", "optional", "required"]
 
 
-def identify(scope: Scope, secret: bytes, asked_session: str | None = None) -> Caller:
-    """The caller. Raises BridgeError (401) for a key of ours that is not known."""
-    agent = header(scope, b"user-agent")
-    sessions = (header(scope, name) for name in SESSIONS)
-    return Caller(
-        id=_caller_id(scope, secret),
-        client=_client(header(scope, b"originator") or agent or ""),
-        user_agent=agent,
-        session_id=next(filter(None, sessions), asked_session),
-    )
+class Key(Protocol):
+    """What is known of a key of ours."""
+
+    @property
+    def id(self) -> str:
+        """As the records name it; no secret."""
+        ...
+
+    @property
+    def rights(self) -> Rights:
+        """What it may use."""
+        ...
+
+    @property
+    def keep(self) -> Keep | None:
+        """Which texts the records keep of its exchanges."""
+        ...
 
 
-def _caller_id(scope: Scope, secret: bytes) -> str:
-    """An HMAC of the credential: tells callers apart in the records and cannot be turned back."""
-    presented = [_bare(value) for name in CREDENTIALS if (value := header(scope, name))]
-    if any(credential.startswith(OUR_KEYS) for credential in presented):
-        raise BridgeError(Kind.INVALID_KEY, "this aibridge key is unknown, expired or revoked")
-    if not presented:
-        return "anonymous"
-    return "hmac-" + hmac.digest(secret, presented[0].encode(), "sha256").hex()[:32]
+class Keys(Protocol):
+    """The keys of ours."""
+
+    def find(self, text: str) -> Key:
+        """The key with this text. Raises BridgeError (401, 503)."""
+        ...
+
+
+class Lease(Protocol):
+    """A request that was counted."""
+
+    @property
+    def headers(self) -> tuple[tuple[bytes, bytes], ...]:
+        """For the answer."""
+        ...
+
+    def serves(self, exchange_id: str) -> None:
+        """The exchange that it became."""
+        ...
+
+    def release(self) -> None:
+        """It has ended; never waits or raises."""
+        ...
+
+
+class Gate(Protocol):
+    """Limits and budgets of keys."""
+
+    async def admit(self, caller: Caller, size: int) -> Lease | None:
+        """Count a request of `size` bytes; None where nothing is to count.
+
+        Raises BridgeError (429, 503).
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """Where every request comes in."""
+
+    mode: Mode
+    secret: Callable[[], bytes]
+    """Of the HMAC that tells credentials apart."""
+    keys: Callable[[], Keys]
+    gate: Callable[[], Gate]
+
+    def identify(self, scope: Scope) -> Caller:
+        """The caller. Raises BridgeError (401)."""
+        found = {name: value for name, value in scope["headers"] if name in WANTED}
+        presented = [_bare(found[name].decode("latin-1").strip()) for name in CREDENTIALS if name in found]
+        own = next((text for text in presented if text.startswith(OUR_KEYS)), None)
+        if OUR_KEYS.encode() in scope.get("query_string", b""):
+            raise BridgeError(Kind.INVALID_KEY, "a key does not belong into a URL; send it as a bearer")
+        agent = _text(found, b"user-agent")
+        client = _client(_text(found, b"originator") or agent or "")
+        session = next((text for name in SESSIONS if (text := _text(found, name))), None)
+        if own is not None:
+            key = self._key(own)
+            return Caller(key.id, client, agent, session, key.keep, key.id, key.rights)
+        if self.mode == "required":
+            raise BridgeError(Kind.INVALID_KEY, MISSING)
+        return Caller(self._fingerprint(presented), client, agent, session)
+
+    async def admit(self, caller: Caller, size: int) -> Lease | None:
+        """See Gate."""
+        return None if caller.key_id is None else await self.gate().admit(caller, size)
+
+    def _key(self, text: str) -> Key:
+        if self.mode == "off":
+            raise BridgeError(Kind.INVALID_KEY, "keys of aibridge are not used here: access.keys is off")
+        return self.keys().find(text)
+
+    def _fingerprint(self, presented: list[str]) -> str:
+        """An HMAC of the credential: tells callers apart in the records and cannot be turned back."""
+        first = next(filter(None, presented), None)
+        if first is None:
+            return "anonymous"
+        return "hmac-" + hmac.digest(self.secret(), first.encode(), "sha256").hex()[:32]
+
+
+def _text(found: Mapping[bytes, bytes], name: bytes) -> str | None:
+    value = found.get(name)
+    return None if value is None else value.decode("latin-1").strip()
 
 
 def _bare(credential: str) -> str:
@@ -87,6 +179,7 @@ def _bare(credential: str) -> str:
     return credential[7:].strip() if credential[:7].lower() == "bearer " else credential
 
 
+@lru_cache(512)
 def _client(agent: str) -> str | None:
     lower = agent.lower()
     return next((name for start, name in CLIENTS.items() if lower.startswith(start)), None)

@@ -1,6 +1,6 @@
 """Headers on the client's side: which of the upstream's reach the client, and finding one in a scope."""
 
-from collections.abc import Iterable, MutableMapping
+from collections.abc import Collection, Iterable, MutableMapping
 from typing import Any
 
 Pairs = list[tuple[bytes, bytes]]
@@ -26,9 +26,12 @@ NOT_FOR_CLIENTS = frozenset(
 OF_THE_BODY = frozenset({b"content-encoding", b"content-length"})
 
 
+RATES = b"x-ratelimit-"
+
+
 def to_client(
     upstream: Iterable[tuple[bytes, bytes]],
-    added: Iterable[tuple[bytes, bytes]],
+    added: Collection[tuple[bytes, bytes]],
     exchange_id: bytes,
     *,
     verbatim: bool = False,
@@ -43,6 +46,8 @@ def to_client(
     }
     dropped = NOT_FOR_CLIENTS - OF_THE_BODY if verbatim else NOT_FOR_CLIENTS
     kept = [pair for pair in pairs if pair[0] not in dropped and pair[0] not in listed]
+    if any(name.startswith(RATES) for name, _ in added):  # a key of ours has limits: these count for it
+        kept = [pair for pair in kept if not pair[0].startswith(RATES)]
     if not any(name == b"x-request-id" for name, _ in kept):
         kept.append((b"x-request-id", exchange_id))  # the OpenAI SDKs show it in every error
     return [*kept, (b"x-aibridge-exchange-id", exchange_id), *added]

@@ -8,7 +8,7 @@ from starlette.responses import JSONResponse, Response
 
 from aibridge import __version__
 from aibridge.errors import BridgeError
-from aibridge.web.guard import from_this_machine
+from aibridge.web.headers import Scope
 
 GOOD = {"ok", "connected", "idle", "unknown"}
 
@@ -30,17 +30,24 @@ def metrics(told: Callable[[], bytes], content_type: str) -> Callable[[Request],
     return tell
 
 
-def readiness(states: Callable[[], dict[str, Any]]) -> Callable[[Request], Awaitable[JSONResponse]]:
-    """The endpoint `/readyz`: 200 as soon as requests are served; details for this machine only."""
+def readiness(
+    states: Callable[[], dict[str, Any]], may_see: Callable[[Scope], bool]
+) -> Callable[[Request], Awaitable[JSONResponse]]:
+    """The endpoint `/readyz`: 200 as soon as requests are served; details for who `may_see` them."""
 
     async def readyz(request: Request) -> JSONResponse:
         try:
             parts = states()
         except BridgeError:
             return JSONResponse({"status": "stopping", "version": __version__}, 503)
-        rooms = [*parts["upstreams"].values(), *parts["mcp_servers"].values(), parts["records"]]
+        rooms = [
+            *parts["upstreams"].values(),
+            *parts["mcp_servers"].values(),
+            parts["records"],
+            parts["access"],
+        ]
         status = "ready" if all(room["state"] in GOOD for room in rooms) else "degraded"
         told = {"status": status, "version": __version__}
-        return JSONResponse({**told, **parts} if from_this_machine(request.scope) else told)
+        return JSONResponse({**told, **parts} if may_see(request.scope) else told)
 
     return readyz

@@ -9,7 +9,7 @@ from aibridge.bridge.story import Story
 from aibridge.dialects.base import Asked
 from aibridge.errors import BridgeError
 from aibridge.nouns import Call, Listener, Result, Tool
-from aibridge.web.callers import identify
+from aibridge.web.callers import Door, Lease
 from aibridge.web.headers import Scope
 from aibridge.web.reply import send_error
 
@@ -22,17 +22,23 @@ class McpRoute:
     """The ASGI application at `/mcp`."""
 
     endpoint: Callable[[], ASGIApp]
-    secret: Callable[[], bytes]
+    door: Door
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
+        lease: Lease | None = None
         try:
-            caller = identify(scope, self.secret())
+            caller = self.door.identify(scope)
             endpoint = self.endpoint()
+            lease = await self.door.admit(caller, 0)
         except BridgeError as error:
             await send_error(send, error)
             return
-        await endpoint({**scope, "aibridge.caller": caller}, receive, send)
+        try:
+            await endpoint({**scope, "aibridge.caller": caller}, receive, send)
+        finally:
+            if lease is not None:
+                lease.release()
 
 
 def tell_call(listener: Listener, scope: Scope, tools: tuple[Tool, ...], call: Call, result: Result) -> None:

@@ -8,7 +8,7 @@ from starlette.responses import JSONResponse, Response
 
 from aibridge.dialects import OPENAI
 from aibridge.errors import BridgeError
-from aibridge.web.callers import identify
+from aibridge.web.callers import Door
 
 
 class Listed(Protocol):
@@ -28,18 +28,20 @@ class Listed(Protocol):
 Merged = Callable[[Sequence[tuple[bytes, bytes]], str], Awaitable[Listed]]
 
 
-def models(
-    merged: Callable[[], Merged], secret: Callable[[], bytes]
-) -> Callable[[Request], Awaitable[Response]]:
-    """The endpoint; `x-aibridge-unavailable` names upstreams that gave no list."""
+def models(merged: Callable[[], Merged], door: Door) -> Callable[[Request], Awaitable[Response]]:
+    """The endpoint; it tells what the caller's key allows.
+
+    `x-aibridge-unavailable` names upstreams that gave no list.
+    """
 
     async def list_models(request: Request) -> Response:
         try:
-            caller = identify(request.scope, secret())
+            caller = door.identify(request.scope)
             listed = await merged()(request.scope["headers"], caller.id)
         except BridgeError as error:
             return Response(OPENAI.error_body(error), error.kind.status, media_type="application/json")
+        data = [model for model in listed.models if caller.rights.allow_model(str(model.get("id")))]
         headers = {"x-aibridge-unavailable": ", ".join(listed.unavailable)} if listed.unavailable else {}
-        return JSONResponse({"object": "list", "data": list(listed.models)}, headers=headers)
+        return JSONResponse({"object": "list", "data": data}, headers=headers)
 
     return list_models

@@ -11,14 +11,15 @@ from typing import Protocol
 
 from starlette.types import Receive, Send
 
+from aibridge.bridge.bridge import check_model
 from aibridge.bridge.passing import API, Passing
 from aibridge.bridge.ports import Opener
 from aibridge.bridge.story import Story
 from aibridge.dialects import OPENAI
-from aibridge.errors import BridgeError
-from aibridge.nouns import Listener
+from aibridge.errors import BridgeError, Kind
+from aibridge.nouns import Caller, Listener
 from aibridge.web.body import ClientLeft, read_body
-from aibridge.web.callers import identify
+from aibridge.web.callers import Door, Lease
 from aibridge.web.headers import Scope, header
 from aibridge.web.reply import Reply, send_error
 from aibridge.wire.json_text import ObjectText, dumps
@@ -80,40 +81,48 @@ class Passthrough:
 
     openers: Callable[[], Openers]
     listener: Callable[[], Listener]
-    secret: Callable[[], bytes]
+    door: Door
     max_json: int
     """Bytes of a JSON body in which `model` is looked for."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request; `scope["aibridge.upstream"]` and `["aibridge.path"]` say where it goes."""
-        body: bytes | Upload
+        lease: Lease | None = None
         try:
-            caller = identify(scope, self.secret())
+            caller = self.door.identify(scope)
             body = await self._body(scope, receive)
             model = _model_in(body) if isinstance(body, bytes) else None
             opener = self.openers().opener(scope.get("aibridge.upstream"), model, _api(scope))
+            known_as = None if model is None else opener.resolve(model)
+            _check(caller, body, model, known_as)
+            lease = await self.door.admit(caller, len(body) if isinstance(body, bytes) else 0)
         except ClientLeft:
             return
         except BridgeError as error:
             await send_error(send, error)
             return
-        known_as = None if model is None else opener.resolve(model)
-        if model is not None and known_as is not None and isinstance(body, bytes):
-            body = _for_model(body, model, known_as)
-        story = Story(self.listener(), caller, API, scope["path"])
-        passing = Passing(
-            dialect=OPENAI,
-            upstream=opener,
-            method=scope["method"],
-            target=_target(scope),
-            headers=scope["headers"],
-            body=body if isinstance(body, bytes) else body.pieces(),
-            model=model,
-            known_as=known_as,
-            story=story,
-        )
-        reply = Reply(send, OPENAI, story.exchange_id, ())
-        await reply.run(passing.run(), body.after if isinstance(body, Upload) else receive)
+        try:
+            if model is not None and known_as is not None and isinstance(body, bytes):
+                body = _for_model(body, model, known_as)
+            story = Story(self.listener(), caller, API, scope["path"])
+            passing = Passing(
+                dialect=OPENAI,
+                upstream=opener,
+                method=scope["method"],
+                target=_target(scope),
+                headers=scope["headers"],
+                body=body if isinstance(body, bytes) else body.pieces(),
+                model=model,
+                known_as=known_as,
+                story=story,
+            )
+            if lease is not None:
+                lease.serves(story.exchange_id)
+            reply = Reply(send, OPENAI, story.exchange_id, () if lease is None else lease.headers)
+            await reply.run(passing.run(), body.after if isinstance(body, Upload) else receive)
+        finally:
+            if lease is not None:
+                lease.release()
 
     async def _body(self, scope: Scope, receive: Receive) -> "bytes | Upload":
         """JSON whole, because `model` is looked for in it; anything else as it comes."""
@@ -154,6 +163,15 @@ class Upload:
         """What comes after the body: the client's leaving."""
         await self._whole.wait()
         return {"type": "http.disconnect"} if self._left else dict(await self._receive())
+
+
+def _check(caller: Caller, body: "bytes | Upload", model: str | None, known_as: str | None) -> None:
+    """Raises BridgeError (403) for a model that the key may not use, or that cannot be known."""
+    if model is not None:
+        check_model(caller, model, known_as or model)
+    elif body and not caller.rights.any_model:
+        sentence = "this key may use some models only, and this request does not say its model in JSON"
+        raise BridgeError(Kind.MODEL_NOT_ALLOWED, sentence, "model")
 
 
 def _model_in(body: bytes) -> str | None:

@@ -14,7 +14,8 @@ from starlette.responses import JSONResponse, Response
 from aibridge.bridge.ports import HeaderPairs
 from aibridge.dialects import OPENAI
 from aibridge.errors import BridgeError, Kind
-from aibridge.nouns import MOST_TOOLS, Explanation, Offer, Tool
+from aibridge.nouns import MOST_TOOLS, Explanation, Offer, Rights, Tool
+from aibridge.web.callers import Door
 from aibridge.web.guard import from_this_machine
 
 OFF = "injection is off for this request"
@@ -38,33 +39,38 @@ class Tools(Protocol):
         ...
 
 
-def tools_listing(toolbox: Callable[[], Tools], *, inject: bool) -> Callable[[Request], Awaitable[Response]]:
+def tools_listing(
+    toolbox: Callable[[], Tools], door: Door, *, inject: bool
+) -> Callable[[Request], Awaitable[Response]]:
     """The endpoint; `inject` is the default for requests that say nothing."""
 
     async def listing(request: Request) -> Response:
         try:
-            return JSONResponse(await _told(request, toolbox(), inject))
+            return JSONResponse(await _told(request, door.identify(request.scope).rights, toolbox(), inject))
         except BridgeError as error:
             return Response(OPENAI.error_body(error), error.kind.status, media_type="application/json")
 
     return listing
 
 
-async def _told(request: Request, box: Tools, inject: bool) -> dict[str, Any]:
+async def _told(request: Request, rights: Rights, box: Tools, inject: bool) -> dict[str, Any]:
     asked = (request.headers.get("x-aibridge-tools") or "").strip()
-    headers, wanted = request.scope["headers"], None if asked in ("", "on", "off") else asked
-    off = asked == "off" or not (asked or inject)
+    headers = request.scope["headers"]
+    wanted = rights.wanted(None if asked in ("", "on", "off") else asked)
+    inject = inject if rights.inject is None else rights.inject
+    off = asked == "off" or not (asked or inject) or rights.inject is False
     offer = Offer()
     refused: str | None = None
     try:
-        offer = await box.offer(wanted, headers)
+        offer = rights.narrow(await box.offer(wanted, headers))
     except BridgeError as error:
         if error.kind is not Kind.TOOLS_UNAVAILABLE:
             raise
         refused = error.message
     told: dict[str, Any] = {"object": "list"}
     if request.query_params.get("explain", "") not in ("", "0", "false"):
-        data = [_explained(each, OFF if off else refused) for each in box.explain(wanted, headers)]
+        explained = [each for each in box.explain(wanted, headers) if _may_see(rights, each)]
+        data = [_explained(each, OFF if off else refused) for each in explained]
         told["data"], told["tokens"] = data, sum(each["tokens"] for each in data if each["name"])
     else:
         told["data"] = [] if off else [_tool(tool) for tool in offer.tools[:MOST_TOOLS]]
@@ -74,6 +80,11 @@ async def _told(request: Request, box: Tools, inject: bool) -> dict[str, Any]:
         "refused": refused,
         "servers": _servers(request, box),
     }
+
+
+def _may_see(rights: Rights, each: Explanation) -> bool:
+    """A key is told of the tools that it allows."""
+    return rights.allow_tool(Tool(each.name or "", each.server, each.tool, "", {}))
 
 
 def _explained(each: Explanation, against: str | None) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from aibridge.demo.judging import objection_to
 from aibridge.dialects import DIALECTS
 from aibridge.nouns import CallEnded, ExchangeEnded, Fact, RoundEnded
 from aibridge.web.bridge_routes import BridgeRoute
+from tests.support.doors import door_without_keys
 from tests.tools.boxes import opened, until
 
 Json = dict[str, Any]
@@ -201,7 +202,11 @@ class Stage:
         router = upstreams.from_config({name: entry}, upstream)
         bridge = Bridge(router, self._toolbox, hear, recall=self._recall, limits=self._limits)
         return BridgeRoute(
-            DIALECTS[0], bridge=lambda: bridge, secret=lambda: b"secret", max_body=32 << 20, heartbeat=60
+            DIALECTS[0],
+            bridge=lambda: bridge,
+            door=door_without_keys(b"secret"),
+            max_body=32 << 20,
+            heartbeat=60,
         )
 
 

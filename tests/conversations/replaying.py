@@ -24,6 +24,7 @@ from aibridge.dialects import DIALECTS
 from aibridge.dialects.base import Dialect
 from aibridge.nouns import ExchangeEnded, ExchangeStarted, Fact, RoundEnded
 from aibridge.web.bridge_routes import BridgeRoute
+from tests.support.doors import door_without_keys
 
 Json = dict[str, Any]
 SHOWN_HEADERS = ("content-type", "retry-after", "x-should-retry", "x-aibridge-tools", "x-request-id")
@@ -152,7 +153,7 @@ async def _exchange(
     router = upstreams.from_config({"upstream": upstream}, ScriptedTransport(folder, chop, seen))
     bridge = Bridge(router, toolbox, hear, recall=keeping.recall, limits=limits, pointing=keeping.pointing)
     route = BridgeRoute(
-        dialect, bridge=lambda: bridge, secret=lambda: b"secret", max_body=32 << 20, heartbeat=60
+        dialect, bridge=lambda: bridge, door=door_without_keys(b"secret"), max_body=32 << 20, heartbeat=60
     )
     seen.client = await _ask(route, (folder / "request.json").read_bytes(), _yaml(folder / "headers.yaml"))
     return seen

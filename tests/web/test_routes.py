@@ -11,6 +11,7 @@ from aibridge.bridge.bridge import Bridge
 from aibridge.dialects import OPENAI
 from aibridge.web.bridge_routes import BridgeRoute
 from tests.support.bridged import Bridged, bridged, configuration
+from tests.support.doors import door_without_keys
 from tests.support.environment import free_port
 from tests.support.raw import JSON_TYPE, RawUpstream, Talk, ask, send
 from tests.support.serving import serving
@@ -97,7 +98,7 @@ def test_a_bug_before_the_exchange_is_told_in_the_same_shape() -> None:
     def fail() -> Bridge:
         raise RuntimeError("a bug with a secret")
 
-    route = BridgeRoute(OPENAI, bridge=fail, secret=lambda: b"", max_body=99, heartbeat=9)
+    route = BridgeRoute(OPENAI, bridge=fail, door=door_without_keys(b""), max_body=99, heartbeat=9)
     with serving(route) as served:
         got = ask(served.port)
     assert (got.status, got.error["code"]) == (500, "internal_error")

@@ -5,15 +5,18 @@ call, errors and the OpenAPI document are the same for all. What a route does is
 """
 
 from aibridge.web.api.describing import ApiRoute, Asked, Nothing, Query
-from aibridge.web.api.guarding import THIS_MACHINE, Admin, only_this_machine
+from aibridge.web.api.guarding import THIS_MACHINE, Admin, AdminGuard, only_this_machine
+from aibridge.web.api.keys_routes import KeyRoutes
 from aibridge.web.api.serving import Api
 
 __all__ = [
     "THIS_MACHINE",
     "Admin",
+    "AdminGuard",
     "Api",
     "ApiRoute",
     "Asked",
+    "KeyRoutes",
     "Nothing",
     "Query",
     "only_this_machine",
