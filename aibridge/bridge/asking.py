@@ -16,7 +16,7 @@ from aibridge.bridge.ports import Answer
 from aibridge.bridge.story import Story
 from aibridge.dialects.base import Request, Turn
 from aibridge.errors import BridgeError, Kind, UpstreamRefused
-from aibridge.nouns import Quirks, Result, SendBack, Tool, less
+from aibridge.nouns import Failure, Quirks, Result, SendBack, Tool, less
 
 REFUSES_RECALL = frozenset({400, 413, 422})
 REFUSES_ADDED = frozenset({400, 422})
@@ -27,6 +27,13 @@ NO_ANSWER = frozenset(
 )
 USAGE = re.compile(rb"\b(?:stream_options|include_usage)\b")
 TOOL_NUMBER = re.compile(rb"\btools(?:\[|\.)(\d+)")
+
+
+class Unusable(BridgeError):
+    """An answer came, and is none."""
+
+    def __init__(self, upstream: str, reason: str) -> None:
+        super().__init__(Kind.UPSTREAM_INVALID, f"upstream '{upstream}' {reason}")
 
 
 class Asking:
@@ -80,9 +87,17 @@ class Asking:
         self._extend = lambda send_back: request.extended(turn, results, send_back)
         self.request = self._extend(self.send_back)
 
+    @property
+    def may_fall_back(self) -> bool:
+        """True where another upstream is left to ask."""
+        return bool(self._fallbacks) and self._extend is None
+
     async def falls_back(self, failure: UpstreamRefused | BridgeError) -> bool:
         """Whether the next upstream is to be asked instead; then all begins anew with it."""
-        if not self._fallbacks or self._extend is not None or not _may_be_better_elsewhere(failure):
+        if isinstance(failure, Unusable):
+            told = Failure(self.upstream.name, self._model, "invalid", failure.message, 0)
+            self._story.attempt_fails(told)
+        if not self.may_fall_back or not _may_be_better_elsewhere(failure):
             return False
         self.first_failure = self.first_failure or failure
         self._story.leaves(self.upstream.name)

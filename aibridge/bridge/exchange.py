@@ -10,7 +10,7 @@ import time
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
 
-from aibridge.bridge.asking import Asking
+from aibridge.bridge.asking import Asking, Unusable
 from aibridge.bridge.events import Begin, Event, Relay
 from aibridge.bridge.limits import APOLOGY, Progress
 from aibridge.bridge.plan import Plan
@@ -163,6 +163,8 @@ class Exchange:
             turn, rest = current.finish()
         except InvalidAnswer as reason:
             raise self._invalid(str(reason)) from None
+        if turn.error is not None and not self._relayed and self._asking.may_fall_back:
+            raise self._invalid(f"began its answer with an error: {turn.error}")
         self._round = None
         self._shown_id = self._shown_id or turn.response_id
         self._text_seen = self._text_seen or current.text_seen
@@ -276,7 +278,7 @@ class Exchange:
         self.story.round_ends(turn)
 
     def _invalid(self, reason: str) -> BridgeError:
-        return BridgeError(Kind.UPSTREAM_INVALID, f"upstream '{self._asking.upstream.name}' {reason}")
+        return Unusable(self._asking.upstream.name, reason)
 
     @property
     def _status(self) -> int:

@@ -17,7 +17,10 @@ Renew = Callable[[AttemptError], Awaitable[httpx2.Response | None]]
 class Answer:
     """An upstream's answer whose first status is known."""
 
-    def __init__(self, upstream: str, response: httpx2.Response, renew: Renew, *, verbatim: bool) -> None:
+    def __init__(
+        self, upstream: str, response: httpx2.Response, renew: Renew | None, *, verbatim: bool
+    ) -> None:
+        """`renew`: what gives another answer; None where this one is final, also without a body."""
         self._upstream, self._renew, self._verbatim = upstream, renew, verbatim
         self._begun = False
         self._headers: Pairs = []
@@ -53,19 +56,16 @@ class Answer:
             cause: Exception | None = None
             try:
                 piece = await anext(self._pieces, b"")
-                if piece or self._verbatim:
+                if piece or self._verbatim or self._renew is None:
                     self._begun = True
                     return piece
                 failure = empty(self._upstream)
             except (httpx2.TransportError, httpx2.DecodingError) as error:
                 failure, cause = broken(self._upstream, error), error
-            response = await self._renew(failure)
-            if response is not None:
-                self._take(response)
-            elif failure.code == "empty":
-                return b""  # what that means the dialect says
-            else:
+            response = await self._renew(failure) if self._renew else None
+            if response is None:
                 raise failure from cause
+            self._take(response)
 
     async def read_all(self, limit: int) -> bytes:
         """The body, cut at `limit` bytes."""

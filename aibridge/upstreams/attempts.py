@@ -206,7 +206,7 @@ class Attempts:
             if response.status_code < 400:
                 reason = f"answered {response.status_code}; check its base_url"
                 raise BridgeError(Kind.UPSTREAM_INVALID, f"upstream '{name}' {reason}")
-            answer = Answer(name, response, _never, verbatim=False)
+            answer = Answer(name, response, None, verbatim=False)
             body = await answer.read_all(LONGEST_ERROR)
         finally:
             await self._let_go()
@@ -237,11 +237,6 @@ class _Upload(httpx2.AsyncByteStream):
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self._pieces
-
-
-async def _never(error: AttemptError) -> httpx2.Response | None:
-    """A refusal is what it is, also without a body."""
-    return None
 
 
 def _bare(sentence: str) -> str:
