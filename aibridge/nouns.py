@@ -8,6 +8,7 @@ import time
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from fnmatch import fnmatchcase
 from typing import Any, Literal
 
@@ -354,6 +355,65 @@ class ExchangeEnded:
     """The one that answered, or failed last."""
     left: tuple[str, ...] = ()
     """Upstreams that failed in round 1, so that the next fallback was asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which exchanges are meant; what is None does not narrow."""
+
+    since: datetime | None = None
+    """They started then or later."""
+    until: datetime | None = None
+    """They started before."""
+    model: str | None = None
+    """As it was asked for."""
+    user: str | None = None
+    key: str | None = None
+    client: str | None = None
+    upstream: str | None = None
+    caller: str | None = None
+    session: str | None = None
+    tool: str | None = None
+    """They called it: `server/tool`, or the name of a tool of the client's."""
+    server: str | None = None
+    """They called a tool of this MCP server."""
+    status: str | None = None
+    """An exchange's status, or `error`: failed or interrupted."""
+
+
+By = Literal["model", "user", "key", "client", "tool", "server", "day", "upstream", "session", "caller"]
+"""What totals are grouped by."""
+
+
+@dataclass(frozen=True, slots=True)
+class Total:
+    """The figures of one group."""
+
+    group: str | None
+    """None where the exchanges say nothing."""
+    exchanges: int
+    errors: int
+    """Exchanges that failed or were interrupted; by tool and server: calls without a good end."""
+    calls: int
+    input: int | None = None
+    """Tokens without cache. Tokens and cost of a round are not split among its tools: None there."""
+    cache_read: int | None = None
+    cache_write: int | None = None
+    output: int | None = None
+    reasoning: int | None = None
+    cost_micros: int | None = None
+    """Micro-dollars; None where no price is known."""
+    unpriced: int | None = None
+    """Rounds with tokens whose price is not known."""
+    first_byte_p50: int | None = None
+    """Milliseconds until the client had its first byte."""
+    first_byte_p95: int | None = None
+    overhead_p50: float | None = None
+    """Milliseconds that were aibridge's own."""
+    overhead_p95: float | None = None
+    duration_p50: int | None = None
+    """By tool and server: milliseconds of a call."""
+    duration_p95: int | None = None
 
 
 Fact = ExchangeStarted | RoundEnded | CallEnded | AttemptFailed | ExchangeEnded

@@ -23,7 +23,7 @@ from aibridge.cli.options import ConfigOption, fail, load_config, printable, war
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-    from aibridge.records.queries import Total
+    from aibridge.nouns import Total
 
 app = typer.Typer(help="The records: what was used, by whom, for how much.", no_args_is_help=False)
 BY = ("model", "user", "key", "client", "tool", "day", "upstream", "caller")
@@ -45,9 +45,10 @@ def usage(
     _one_of("--format", form, ("table", "json", "csv"))
     start = _start(since)
     with _records(config) as connection:
-        from aibridge.records.queries import totals
+        from aibridge.nouns import Filter
+        from aibridge.records.totals import totals
 
-        found = totals(connection, by, start)
+        found = totals(connection, by, Filter(since=start))
     match form:
         case "json":
             _tell_json([asdict(total) for total in found])
@@ -134,7 +135,7 @@ def _plain(value: datetime) -> str:
 
 
 def _csv(found: Sequence["Total"]) -> str:
-    from aibridge.records.queries import Total
+    from aibridge.nouns import Total
 
     text = io.StringIO()
     writer = csv.DictWriter(text, [each.name for each in fields(Total)], lineterminator="\n")

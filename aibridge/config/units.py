@@ -1,6 +1,7 @@
 """Durations (`500ms`, `30s`, `10m`, `2h`, `90d`) and sizes (`32MiB`, `1GiB`) as people write them."""
 
 import re
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
@@ -26,6 +27,26 @@ def _seconds(value: Any) -> Any:
 def _bytes(value: Any) -> Any:
     number = _quantity(value, {**BYTES}, "B", "32MiB")
     return int(number) if isinstance(number, float) else number
+
+
+def moment(text: str, now: datetime) -> datetime | None:
+    """The time that people mean: `7d` is that long before `now`, else a date or time of ISO 8601; None for `all`.
+
+    Without a zone it is UTC. Raises ValueError.
+    """
+    if text == "all":
+        return None
+    if re.fullmatch(r"\d+(?:\.\d+)?[A-Za-z]+", text):
+        seconds = _quantity(text, SECONDS, "s", "7d")
+        try:
+            return now - timedelta(seconds=seconds)
+        except OverflowError:
+            return datetime.min.replace(tzinfo=UTC)
+    try:
+        found = datetime.fromisoformat(text)
+        return (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise ValueError("write a time like 7d, 12h, 2026-01-31, 2026-01-31T12:00:00Z, or all") from None
 
 
 Duration = Annotated[

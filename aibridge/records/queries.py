@@ -1,54 +1,23 @@
-"""What is asked of the records: totals by a property, and one exchange whole.
+"""One exchange whole, and the run of an agent that it belongs to.
 
-Works in a reading transaction of `Store.reading`; how figures look is left to the command line and the
-API, so all values are plain: numbers, texts, times in UTC.
+Works in a reading transaction of `Store.reading`; how it looks is left to the command line and the API, so
+all values are plain: numbers, texts, times in UTC. Totals are in `totals`, lists in `listing`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import ColumnElement, Connection, Subquery
+from sqlalchemy import ColumnElement, Connection
 
 from aibridge.records.failures import RecordsError
 from aibridge.records.tables import exchanges, failed_attempts, prompts, thoughts, token_usages, tool_calls
 
-TOKENS = ("input", "cache_read", "cache_write", "output", "reasoning")
-ERRORS = ("failed", "interrupted")
-FINE = ("ok", "relayed")
-GROUPS: Mapping[str, ColumnElement[Any]] = {
-    "model": exchanges.c.model,
-    "user": exchanges.c.user,
-    "key": exchanges.c.key_id,
-    "client": exchanges.c.client,
-    "day": sa.func.date(exchanges.c.started_at),
-    "upstream": exchanges.c.upstream,
-    "caller": exchanges.c.caller,
-}
-"""What totals are grouped by, beside `tool`; models as they were asked for."""
-BY = (*GROUPS, "tool")
-
-
-@dataclass(frozen=True, slots=True)
-class Total:
-    """The figures of one group."""
-
-    group: str | None
-    """None where the exchanges say nothing."""
-    exchanges: int
-    errors: int
-    """Exchanges that failed or were interrupted; by tool: calls without a good end."""
-    calls: int
-    input: int | None = None
-    """Tokens without cache. Tokens and cost of a round are not split among its tools: None there."""
-    cache_read: int | None = None
-    cache_write: int | None = None
-    output: int | None = None
-    reasoning: int | None = None
-    cost_micros: int | None = None
-    """Micro-dollars; None where no price is known."""
+OF_RUN = ("id", "started_at", "ended_at", "status", "model", "client", "answers_call_id")
+"""What is told of the other exchanges of a run."""
+LONGEST_RUN = 100
+"""Exchanges of a run that are told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +31,8 @@ class Story:
     thoughts: list[Mapping[str, Any]] = field(default_factory=list)
     attempts: list[Mapping[str, Any]] = field(default_factory=list)
     """The failed ones."""
+    run: list[Mapping[str, Any]] = field(default_factory=list)
+    """Exchanges of the same agent run, itself among them; oldest first."""
 
     def plain(self) -> dict[str, Any]:
         """One object: the exchange's columns, and the rows of the other tables under their names."""
@@ -70,37 +41,9 @@ class Story:
             "tool_calls": self.calls,
             "thoughts": self.thoughts,
             "failed_attempts": self.attempts,
+            "run": [{name: each[name] for name in OF_RUN} for each in self.run],
         }
         return {**self.exchange, "prompt": self.prompt, **rows}
-
-
-def totals(connection: Connection, by: str, since: datetime | None = None) -> list[Total]:
-    """The figures of exchanges that started `since` then, one group of `by` (one of BY) each.
-
-    Days in their order, other groups by tokens, most first. Raises KeyError for an unknown `by`.
-    """
-    if by == "tool":
-        return _totals_by_tool(connection, since)
-    group = GROUPS[by].label("group_name")
-    usage, calls = _usage_per_exchange(since), _calls_per_exchange(since)
-    failed = sa.case((exchanges.c.status.in_(ERRORS), 1), else_=0)
-    query = (
-        sa.select(
-            group,
-            sa.func.count().label("exchanges"),
-            sa.func.sum(failed).label("errors"),
-            sa.func.coalesce(sa.func.sum(calls.c.calls), 0).label("calls"),
-            *(sa.func.coalesce(sa.func.sum(usage.c[name]), 0).label(name) for name in TOKENS),
-            sa.func.sum(usage.c.cost_micros).label("cost_micros"),
-        )
-        .select_from(exchanges)
-        .outerjoin(usage, usage.c.exchange_id == exchanges.c.id)
-        .outerjoin(calls, calls.c.exchange_id == exchanges.c.id)
-        .where(_started(since))
-        .group_by(group)
-    )
-    found = [_total(row._mapping) for row in connection.execute(query)]
-    return sorted(found, key=_by_name if by == "day" else _by_tokens)
 
 
 def exchange(connection: Connection, name: str) -> Story:
@@ -108,8 +51,8 @@ def exchange(connection: Connection, name: str) -> Story:
 
     Raises RecordsError where there is none, or more than one.
     """
-    newest = (exchanges.c.started_at.desc().nulls_last(), exchanges.c.id.desc())
-    query = sa.select(exchanges).order_by(*newest).limit(2)
+    started = exchanges.c.started_at
+    query = sa.select(exchanges).order_by(started.desc().nulls_last(), exchanges.c.id.desc()).limit(2)
     if name != "last":
         query = query.where(exchanges.c.id.startswith(name.lower(), autoescape=True))
     found = connection.execute(query).mappings().all()
@@ -133,69 +76,44 @@ def _story(connection: Connection, row: Mapping[str, Any]) -> Story:
         calls=rows(tool_calls, tool_calls.c.round, tool_calls.c.id),
         thoughts=rows(thoughts, thoughts.c.round),
         attempts=rows(failed_attempts, failed_attempts.c.number),
+        run=run_of(connection, row),
     )
 
 
-def _totals_by_tool(connection: Connection, since: datetime | None) -> list[Total]:
-    """Calls by `server/tool`, the client's own by name."""
-    own_name = sa.func.coalesce(tool_calls.c.tool, tool_calls.c.name)
-    whole_name = sa.case(
-        (tool_calls.c.server.is_(None), own_name), else_=tool_calls.c.server + "/" + own_name
-    )
-    group = whole_name.label("group_name")
-    failed = sa.case((tool_calls.c.status.not_in(FINE), 1), else_=0)
-    query = (
-        sa.select(
-            group,
-            sa.func.count(tool_calls.c.exchange_id.distinct()).label("exchanges"),
-            sa.func.sum(failed).label("errors"),
-            sa.func.count().label("calls"),
-        )
-        .join(exchanges, exchanges.c.id == tool_calls.c.exchange_id)
-        .where(_started(since))
-        .group_by(group)
-    )
-    found = [_total(row._mapping) for row in connection.execute(query)]
-    return sorted(found, key=lambda total: (-total.calls, total.group or ""))
+def run_of(connection: Connection, row: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The exchanges of the agent run that exchange `row` is part of, oldest first; itself among them.
+
+    Those that answer each other's tool calls, for one caller; in both directions, LONGEST_RUN at most.
+    """
+    found = {row["id"]: row}
+    for each in (*_earlier(connection, row), *_later(connection, row)):
+        if each["id"] in found or len(found) >= LONGEST_RUN:
+            break
+        found[each["id"]] = each
+    return sorted(found.values(), key=lambda each: (str(each["started_at"] or ""), each["id"]))
 
 
-def _usage_per_exchange(since: datetime | None) -> Subquery:
-    sums = [sa.func.sum(token_usages.c[name]).label(name) for name in (*TOKENS, "cost_micros")]
-    key = token_usages.c.exchange_id
-    return sa.select(key, *sums).where(_of_period(key, since)).group_by(key).subquery("usage_sums")
+def _earlier(connection: Connection, row: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """The exchange that made the call which `row` answers, and so on."""
+    while row["answers_call_id"] is not None:
+        made = sa.select(tool_calls.c.exchange_id).where(tool_calls.c.call_id == row["answers_call_id"])
+        before = (exchanges.c.caller == row["caller"], exchanges.c.started_at < row["started_at"])
+        newest = sa.select(exchanges).where(exchanges.c.id.in_(made), *before)
+        query = newest.order_by(exchanges.c.started_at.desc()).limit(1)
+        if (earlier := connection.execute(query).mappings().first()) is None:
+            return
+        row = dict(earlier)
+        yield row
 
 
-def _calls_per_exchange(since: datetime | None) -> Subquery:
-    key, count = tool_calls.c.exchange_id, sa.func.count().label("calls")
-    return sa.select(key, count).where(_of_period(key, since)).group_by(key).subquery("call_counts")
-
-
-def _of_period(key: ColumnElement[Any], since: datetime | None) -> ColumnElement[bool]:
-    """Keeps the sums of a day from reading the rows of a year."""
-    if since is None:
-        return sa.true()
-    return key.in_(sa.select(exchanges.c.id).where(_started(since)))
-
-
-def _started(since: datetime | None) -> ColumnElement[bool]:
-    return sa.true() if since is None else exchanges.c.started_at >= since.astimezone(UTC)
-
-
-def _total(row: sa.RowMapping) -> Total:
-    figures: dict[str, Any] = {name: _whole(value) for name, value in row.items() if name != "group_name"}
-    group = row["group_name"]
-    return Total(group=None if group is None else str(group), **figures)
-
-
-def _whole(value: Any) -> int | None:
-    """PostgreSQL sums to decimals."""
-    return None if value is None else int(value)
-
-
-def _by_name(total: Total) -> tuple[Any, ...]:
-    return (total.group or "",)
-
-
-def _by_tokens(total: Total) -> tuple[Any, ...]:
-    tokens = sum(getattr(total, name) or 0 for name in TOKENS if name != "reasoning")
-    return (-tokens, -total.exchanges, total.group or "")
+def _later(connection: Connection, row: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """The exchange that answers a call of `row`, and so on."""
+    while True:
+        calls = sa.select(tool_calls.c.call_id).where(tool_calls.c.exchange_id == row["id"])
+        after = (exchanges.c.caller == row["caller"], exchanges.c.started_at > row["started_at"])
+        oldest = sa.select(exchanges).where(exchanges.c.answers_call_id.in_(calls), *after)
+        query = oldest.order_by(exchanges.c.started_at).limit(1)
+        if (later := connection.execute(query).mappings().first()) is None:
+            return
+        row = dict(later)
+        yield row

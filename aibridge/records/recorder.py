@@ -69,6 +69,12 @@ class Recorder:
         """32 random bytes that all processes on this database share; for the HMAC of credentials."""
         return self._secret
 
+    def questions(self) -> "Questions":
+        """What is asked of the records; blocking."""
+        from aibridge.records.questions import Questions  # noqa: PLC0415 - beside the path of requests
+
+        return Questions(self._store, self._prices)
+
     def hidden_turns(self) -> "HiddenTurns":
         """Where hidden turns rest between requests, in the same database."""
         from aibridge.records.hidden_turns import HiddenTurns  # noqa: PLC0415 - loads SQLAlchemy

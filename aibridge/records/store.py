@@ -5,8 +5,9 @@ in `queries`; what differs between databases in `engines`.
 """
 
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
@@ -17,7 +18,8 @@ from aibridge.config import DatabaseUrl
 from aibridge.records import engines
 from aibridge.records.failures import DatabaseFailing, EntryRefused, RecordsError
 from aibridge.records.migrations import is_current
-from aibridge.records.rows import UPSERTS, Row, Upsert, Values
+from aibridge.records.rows import STARTED, UPSERTS, Row, Upsert, Values
+from aibridge.records.summaries import outdate, past_days
 from aibridge.records.tables import exchanges, settings
 
 CALLERS = "caller_secret"
@@ -54,7 +56,9 @@ class Store:
         groups: dict[Upsert, list[Values]] = {upsert: [] for upsert in UPSERTS}
         for upsert, values in rows:
             groups[upsert].append(values)
+        changed = _past_days(groups)
         with self.writing() as connection:
+            outdate(connection, changed)
             for upsert, group in groups.items():
                 if group:
                     connection.execute(self._statement(upsert, group[0]), group)
@@ -134,6 +138,13 @@ class Store:
             dialect = self.engine.dialect.name
             self._statements[key] = engines.upsert(dialect, upsert.table, values.keys(), upsert.once)
         return self._statements[key]
+
+
+def _past_days(groups: Mapping[Upsert, list[Values]]) -> set[str]:
+    """The past days to which the rows belong."""
+    ids = (row.get("exchange_id") or row["id"] for group in groups.values() for row in group)
+    times = (row["started_at"] for row in groups[STARTED])
+    return past_days(ids, times, datetime.now(UTC))
 
 
 @contextmanager

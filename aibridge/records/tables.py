@@ -75,6 +75,12 @@ exchanges = Table(
     Column("left_out", Json, comment="tools that were not injected: their name was taken, or too many"),
     Column("metadata", Json),
     sa.Index("ix_exchanges_key_id", "key_id", "started_at"),
+    sa.Index("ix_exchanges_model", "model", "started_at"),
+    sa.Index("ix_exchanges_caller", "caller", "started_at"),
+    sa.Index("ix_exchanges_user", "user", "started_at"),
+    sa.Index("ix_exchanges_session_id", "session_id", "started_at"),
+    sa.Index("ix_exchanges_answers_call_id", "answers_call_id"),
+    sa.Index("ix_exchanges_status", "status", "started_at"),
 )
 
 token_usages = Table(
@@ -147,6 +153,24 @@ thoughts = Table(
     Column("round", sa.Integer, primary_key=True, autoincrement=False),
     Column("source", sa.Text),
     Column("text", sa.Text, nullable=False),
+)
+
+summaries = Table(
+    "summaries",
+    metadata,
+    Column("property", sa.String(16), primary_key=True, comment="what its groups are groups of"),
+    Column("day", sa.String(10), primary_key=True),
+    Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    Column("group_name", sa.Text),
+    Column("figures", Json, nullable=False),
+)
+
+summary_days = Table(
+    "summary_days",
+    metadata,
+    Column("day", sa.String(10), primary_key=True),
+    Column("version", sa.Integer, nullable=False, comment="how often its rows changed when it was over"),
+    Column("made", sa.Boolean, nullable=False, comment="whether its summaries are there"),
 )
 
 hidden_turns = Table(

@@ -5,6 +5,8 @@ seldom: the journal keeps what was told.
 """
 
 import threading
+import time
+from datetime import UTC, datetime
 
 from aibridge.records import logs
 from aibridge.records.failures import DatabaseFailing
@@ -12,6 +14,7 @@ from aibridge.records.folding import fold
 from aibridge.records.journal import Journal
 from aibridge.records.pricing import NO_PRICES, Prices
 from aibridge.records.store import Store
+from aibridge.records.summaries import summarise_one
 from aibridge.records.tail import Tail
 
 GATHER = 0.1
@@ -20,6 +23,9 @@ STOPPING = 5.0
 """Seconds that a last try may take; a locked database takes two of them."""
 FIRST_WAIT, LONGEST_WAIT = 0.1, 2.0
 """Seconds between tries while the database fails."""
+
+LOOK = 600.0
+"""Seconds between looks for a day that is over."""
 
 
 class Writer:
@@ -33,6 +39,7 @@ class Writer:
         self._progress = threading.Condition()
         self._stopping = False
         self._wait = 0.0
+        self._next_look = 0.0
         self.folded = 0
         """How many entries left the journal, those included that the database refused."""
         self.left_out = 0
@@ -74,6 +81,7 @@ class Writer:
             self._hurry.clear()
             self._told.clear()  # before reading: what is told meanwhile wakes the thread again
             self._try()
+            self._summarise()
 
     def _try(self) -> None:
         try:
@@ -81,6 +89,20 @@ class Writer:
                 pass
         except Exception as error:  # whatever it is: a dead thread would record nothing more
             self._failed(error)
+
+    def _summarise(self) -> None:
+        """Summarise at most one past day, and look again at once while there are more."""
+        if self.error is not None or self._stopping or time.monotonic() < self._next_look:
+            return
+        try:
+            more = summarise_one(self._store, datetime.now(UTC))
+        except Exception as error:  # questions take longer without; nothing is lost
+            logs.warning("a day of the records is not summarised", error=str(error))
+            more = False
+        if more:
+            self._told.set()
+        else:
+            self._next_look = time.monotonic() + LOOK
 
     def _fold_group(self) -> bool:
         payloads = self._tail.read(self._journal.newest)

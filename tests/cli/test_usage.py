@@ -16,7 +16,7 @@ import yaml
 
 from aibridge.cli import usage
 from aibridge.nouns import Caller, Fact, Usage, new_id
-from aibridge.records import queries
+from aibridge.records import narrowing
 from tests.records.telling import (
     ARGUMENT,
     PROMPT,
@@ -134,7 +134,7 @@ def test_tokens_are_not_split_among_tools(folder: Path) -> None:
 
 
 def test_the_command_knows_all_groups_of_the_records() -> None:
-    assert sorted(usage.BY) == sorted(queries.BY)
+    assert sorted(usage.BY) == sorted(narrowing.BY)
 
 
 def test_only_the_asked_period_counts(folder: Path) -> None:

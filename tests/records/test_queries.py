@@ -7,12 +7,15 @@ from pathlib import Path
 import pytest
 
 from aibridge.config import Records
-from aibridge.nouns import Caller, Fact, Usage
+from aibridge.nouns import Caller, Fact, Filter, Usage
 from aibridge.records import RecordsError, queries
 from aibridge.records.entries import Encoder
+from aibridge.nouns import Total
 from aibridge.records.folding import fold
-from aibridge.records.queries import Story, Total
+from aibridge.records.narrowing import BY
+from aibridge.records.queries import Story
 from aibridge.records.store import Store
+from aibridge.records.totals import totals
 from tests.records.telling import (
     NOON,
     PROMPT,
@@ -43,7 +46,7 @@ def _told(store: Store, *facts: Fact) -> None:
 
 def _totals(store: Store, by: str, since: datetime | None = None) -> list[Total]:
     with store.reading() as connection:
-        return queries.totals(connection, by, since)
+        return totals(connection, by, Filter(since=since))
 
 
 def _exchange(store: Store, name: str) -> Story:
@@ -54,7 +57,22 @@ def _exchange(store: Store, name: str) -> Story:
 def test_rounds_and_calls_of_an_exchange_are_each_counted_once(store: Store) -> None:
     _told(store, *whole("a"), call_ended("a"), call_ended("a", status="relayed", injected=False))
     assert _totals(store, "model") == [
-        Total("gpt-5", 1, 0, 3, input=200, cache_read=40, cache_write=10, output=60, reasoning=20)
+        Total(
+            "gpt-5",
+            1,
+            0,
+            3,
+            input=200,
+            cache_read=40,
+            cache_write=10,
+            output=60,
+            reasoning=20,
+            unpriced=2,
+            first_byte_p50=120,
+            first_byte_p95=120,
+            overhead_p50=0.35,
+            overhead_p95=0.35,
+        )
     ]
 
 
@@ -94,7 +112,7 @@ def test_every_group_is_found(store: Store, by: str, group: str | None) -> None:
     caller = Caller("hmac-1", client="Codex")
     _told(store, started("a", caller=caller), round_ended("a"), call_ended("a"), ended("a"))
     assert [(total.group, total.exchanges, total.calls) for total in _totals(store, by)] == [(group, 1, 1)]
-    assert by in queries.BY
+    assert by in BY
 
 
 def test_an_unknown_group_raises(store: Store) -> None:
@@ -122,13 +140,13 @@ def test_totals_by_tool_count_calls_and_their_failures(store: Store) -> None:
     _told(store, *whole("a"), call_ended("a", status="timeout"), call_ended("a"))
     _told(store, call_ended("a", injected=False, server=None, tool=None, name="shell", status="relayed"))
     assert _totals(store, "tool") == [
-        Total("time/now", exchanges=1, errors=1, calls=3),
+        Total("time/now", exchanges=1, errors=1, calls=3, duration_p50=12, duration_p95=12),
         Total("shell", exchanges=1, errors=0, calls=1),
     ]
 
 
 def test_nothing_recorded_has_no_totals(store: Store) -> None:
-    assert [_totals(store, by) for by in queries.BY] == [[]] * len(queries.BY)
+    assert [_totals(store, by) for by in BY] == [[]] * len(BY)
 
 
 def test_a_story_is_whole(store: Store) -> None:

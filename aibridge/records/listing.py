@@ -1,0 +1,141 @@
+"""Exchanges one after the other: pages of a list, newest first, and every row for an export, oldest first.
+
+A page ends with a cursor that names its last exchange, so pages do not shift while new ones arrive, and
+each is a short transaction of its own.
+"""
+
+import base64
+import binascii
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+from sqlalchemy import ColumnElement, Connection
+
+from aibridge.nouns import Filter
+from aibridge.records.failures import RecordsError
+from aibridge.records.figures import TOKENS
+from aibridge.records.narrowing import conditions
+from aibridge.records.tables import exchanges, prompts, token_usages, tool_calls
+
+if TYPE_CHECKING:
+    from aibridge.records.store import Store
+
+BATCH = 500
+"""Exchanges that an export reads at a time."""
+Row = Mapping[str, Any]
+Place = tuple[datetime, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A part of a list of exchanges."""
+
+    exchanges: list[Row]
+    next: str | None
+    """What asks for the page after it; None at the end."""
+
+
+def page(connection: Connection, wanted: Filter, cursor: str | None = None, limit: int = 50) -> Page:
+    """At most `limit` exchanges, newest first, from `cursor` on. Raises RecordsError for a wrong cursor."""
+    where = [*conditions(wanted), exchanges.c.started_at.is_not(None)]
+    if cursor is not None:
+        where.append(_beyond(read_cursor(cursor), newer=False))
+    order = (exchanges.c.started_at.desc(), exchanges.c.id.desc())
+    found = _summed(connection, where, order, limit + 1)
+    more = len(found) > limit
+    return Page(found[:limit], write_cursor(found[limit - 1]) if more else None)
+
+
+def newer(connection: Connection, wanted: Filter, after: Place, limit: int = BATCH) -> list[Row]:
+    """At most `limit` exchanges after that place, oldest first."""
+    where = [*conditions(wanted), _beyond(after, newer=True)]
+    return _summed(connection, where, (exchanges.c.started_at, exchanges.c.id), limit)
+
+
+def these(connection: Connection, ids: list[str]) -> list[Row]:
+    """The exchanges with these ids."""
+    return _summed(connection, [exchanges.c.id.in_(ids)], (exchanges.c.started_at,), len(ids))
+
+
+def export(store: "Store", wanted: Filter) -> Iterator[Row]:
+    """Every exchange with its sums, its prompt where it is kept, oldest first; BATCH of them in memory.
+
+    Raises DatabaseFailing.
+    """
+    place: Place = (datetime(1, 1, 1, tzinfo=UTC), "")
+    while True:
+        with store.reading() as connection:
+            rows = newer(connection, wanted, place)
+            texts = _prompts(connection, [row["id"] for row in rows])
+        for row in rows:
+            yield {**row, "prompt": texts.get(row["id"])}
+        if len(rows) < BATCH:
+            return
+        place = (rows[-1]["started_at"], rows[-1]["id"])
+        wanted = replace(wanted, since=place[0])
+
+
+EXPORTED = (*(column.name for column in exchanges.c), *TOKENS, "cost_micros", "calls", "prompt")
+"""The columns of an export."""
+
+
+def write_cursor(row: Row) -> str:
+    """The place of `row`, as text that nobody has to understand."""
+    plain = f"{row['started_at'].astimezone(UTC).isoformat()} {row['id']}"
+    return base64.urlsafe_b64encode(plain.encode()).decode().rstrip("=")
+
+
+def read_cursor(cursor: str) -> Place:
+    """What `write_cursor` wrote. Raises RecordsError."""
+    try:
+        plain = base64.b64decode(cursor + "=" * (-len(cursor) % 4), b"-_", validate=True).decode()
+        when, _, name = plain.partition(" ")
+        place = datetime.fromisoformat(when), name
+    except (binascii.Error, ValueError):
+        place = datetime.min, ""
+    if place[0].tzinfo is None or not place[1]:
+        raise RecordsError("this is no cursor of aibridge; take the `next` of a page as it is")
+    return place
+
+
+def _beyond(place: Place, *, newer: bool) -> ColumnElement[bool]:
+    """After (or before) that place in the order of time and id."""
+    started, name = place
+    time, key = exchanges.c.started_at, exchanges.c.id
+    if newer:
+        return sa.and_(time >= started, sa.or_(time > started, key > name))
+    return sa.and_(time <= started, sa.or_(time < started, key < name))
+
+
+def _summed(
+    connection: Connection,
+    where: list[ColumnElement[bool]],
+    order: tuple[ColumnElement[Any], ...],
+    limit: int,
+) -> list[Row]:
+    """Exchanges with the sums of their rounds and the number of their calls."""
+    query = sa.select(exchanges).where(*where).order_by(*order).limit(limit)
+    found = [dict(row) for row in connection.execute(query).mappings()]
+    ids = [row["id"] for row in found]
+    key = token_usages.c.exchange_id
+    sums = [sa.func.sum(token_usages.c[name]).label(name) for name in (*TOKENS, "cost_micros")]
+    usage = sa.select(key.label("of"), *sums).where(key.in_(ids)).group_by(key)
+    tokens = {row["of"]: _whole(row) for row in connection.execute(usage).mappings()}
+    called = tool_calls.c.exchange_id
+    counted = sa.select(called, sa.func.count()).where(called.in_(ids)).group_by(called)
+    calls: dict[str, int] = dict(connection.execute(counted).tuples().all())
+    nothing = {**dict.fromkeys(TOKENS, 0), "cost_micros": None}
+    return [{**row, **tokens.get(row["id"], nothing), "calls": calls.get(row["id"], 0)} for row in found]
+
+
+def _whole(row: sa.RowMapping) -> dict[str, int | None]:
+    """PostgreSQL sums to decimals."""
+    return {name: None if row[name] is None else int(row[name]) for name in (*TOKENS, "cost_micros")}
+
+
+def _prompts(connection: Connection, ids: list[str]) -> dict[str, str]:
+    found = connection.execute(sa.select(prompts).where(prompts.c.exchange_id.in_(ids)))
+    return {row.exchange_id: row.text for row in found}
