@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from aibridge.nouns import Total
 
 app = typer.Typer(help="The records: what was used, by whom, for how much.", no_args_is_help=False)
-BY = ("model", "user", "key", "client", "tool", "day", "upstream", "caller")
+BY = ("model", "user", "key", "client", "tool", "server", "day", "upstream", "session", "caller")
 
 
 @app.callback(invoke_without_command=True)

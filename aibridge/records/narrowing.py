@@ -37,6 +37,23 @@ def _utc_day_postgresql(element: utc_day, compiler: SQLCompiler, **more: Any) ->
     return f"to_char(timezone('UTC', {compiler.process(element.clauses, **more)}), 'YYYY-MM-DD')"
 
 
+class grouped(GenericFunction[Any]):
+    """A column as it is, kept from choosing an index: SQLite would read all of one that has its order."""
+
+    type = sa.Text()
+    inherit_cache = True
+
+
+@compiles(grouped)
+def _grouped(element: grouped, compiler: SQLCompiler, **more: Any) -> str:
+    return f"+{compiler.process(element.clauses, **more)}"
+
+
+@compiles(grouped, "postgresql")
+def _grouped_postgresql(element: grouped, compiler: SQLCompiler, **more: Any) -> str:
+    return compiler.process(element.clauses, **more)
+
+
 COLUMNS: Mapping[str, ColumnElement[Any]] = {
     "model": exchanges.c.model,
     "user": exchanges.c.user,
@@ -53,7 +70,10 @@ OF_CALLS: Mapping[str, ColumnElement[Any]] = {
     "server": tool_calls.c.server,
 }
 """Properties of a call: `server/tool`, the client's own tools by their name."""
-GROUPS: Mapping[str, ColumnElement[Any]] = {**COLUMNS, "day": utc_day(exchanges.c.started_at)}
+GROUPS: Mapping[str, ColumnElement[Any]] = {
+    **{name: grouped(column) for name, column in COLUMNS.items()},
+    "day": utc_day(exchanges.c.started_at),
+}
 BY: tuple[str, ...] = get_args(By)
 """What totals are grouped by."""
 

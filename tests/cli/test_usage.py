@@ -108,6 +108,13 @@ def test_json_holds_the_figures(folder: Path) -> None:
             "output": 60,
             "reasoning": 20,
             "cost_micros": None,
+            "unpriced": 2,
+            "first_byte_p50": 120,
+            "first_byte_p95": 120,
+            "overhead_p50": 0.35,
+            "overhead_p95": 0.35,
+            "duration_p50": None,
+            "duration_p95": None,
         }
     ]
 
