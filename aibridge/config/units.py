@@ -30,7 +30,7 @@ def _bytes(value: Any) -> Any:
 
 
 def moment(text: str, now: datetime) -> datetime | None:
-    """The time that people mean: `7d` is that long before `now`, else a date or time of ISO 8601; None for `all`.
+    """The time that people mean: `7d` is that long before `now`, else ISO 8601; None for `all`.
 
     Without a zone it is UTC. Raises ValueError.
     """

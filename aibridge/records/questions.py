@@ -1,4 +1,7 @@
-"""What the command line and `/api` ask of the records: the same questions, a short transaction each. Blocking."""
+"""What the command line and `/api` ask of the records: the same questions, each a short transaction.
+
+Everything here blocks on the database.
+"""
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -9,6 +12,7 @@ from sqlalchemy import Connection
 
 from aibridge.nouns import Filter, Total, Usage
 from aibridge.records import listing, queries, summaries
+from aibridge.records.narrowing import conditions
 from aibridge.records.pricing import Prices
 from aibridge.records.store import Store
 from aibridge.records.tables import exchanges, token_usages
@@ -52,12 +56,15 @@ class Questions:
         """Price rounds whose price was unknown: how many have one now, and how many still have none."""
         priced = unknown = 0
         place = ("", 0)
-        while rounds := self._read(lambda connection, place=place: _unpriced(connection, wanted, place)):
+        while rounds := self._unpriced(wanted, place):
             changed = [row for each in rounds if (row := self._priced(each)) is not None]
             self._write(changed)
             priced, unknown = priced + len(changed), unknown + len(rounds) - len(changed)
             place = rounds[-1]["exchange_id"], rounds[-1]["round"]
         return priced, unknown
+
+    def _unpriced(self, wanted: Filter, place: tuple[str, int]) -> list[listing.Row]:
+        return self._read(lambda connection: _unpriced(connection, wanted, place))
 
     def _priced(self, row: listing.Row) -> dict[str, Any] | None:
         names = ("input", "cache_read", "cache_write", "output", "reasoning", "audio_input", "audio_output")
@@ -74,7 +81,10 @@ class Questions:
             return
         table = token_usages
         this = (table.c.exchange_id == sa.bindparam("exchange"), table.c.round == sa.bindparam("number"))
-        values = {"cost_micros": sa.bindparam("micros"), "price_source": sa.bindparam("source")}
+        values: dict[str, Any] = {
+            "cost_micros": sa.bindparam("micros"),
+            "price_source": sa.bindparam("source"),
+        }
         with self._store.writing() as connection:
             summaries.outdate_of(connection, exchanges.c.id.in_([row["exchange"] for row in changed]))
             connection.execute(sa.update(table).where(*this).values(values), changed)
@@ -91,7 +101,7 @@ def _unpriced(connection: Connection, wanted: Filter, place: tuple[str, int]) ->
     query = (
         sa.select(table, exchanges.c.upstream, exchanges.c.started_at, exchanges.c.model.label("asked"))
         .join(exchanges, exchanges.c.id == table.c.exchange_id)
-        .where(table.c.price_source == "unknown", table.c.source != "missing", *listing.conditions(wanted))
+        .where(table.c.price_source == "unknown", table.c.source != "missing", *conditions(wanted))
         .where(key > sa.tuple_(*(sa.literal(each) for each in place)))
         .order_by(table.c.exchange_id, table.c.round)
         .limit(PRICED_AT_A_TIME)

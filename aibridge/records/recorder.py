@@ -11,10 +11,12 @@ from aibridge.records import logs
 from aibridge.records.entries import Encoder
 from aibridge.records.failures import DatabaseFailing, RecordsError
 from aibridge.records.journal import Journal
+from aibridge.records.pricing import Prices
 
 if TYPE_CHECKING:
     from aibridge.records.hidden_turns import HiddenTurns
     from aibridge.records.key_shelf import KeyShelf
+    from aibridge.records.questions import Questions
     from aibridge.records.store import Store
     from aibridge.records.tool_shelf import ToolShelf
     from aibridge.records.writer import Writer
@@ -69,11 +71,11 @@ class Recorder:
         """32 random bytes that all processes on this database share; for the HMAC of credentials."""
         return self._secret
 
-    def questions(self) -> "Questions":
+    def questions(self, prices: Prices) -> "Questions":
         """What is asked of the records; blocking."""
         from aibridge.records.questions import Questions  # noqa: PLC0415 - beside the path of requests
 
-        return Questions(self._store, self._prices)
+        return Questions(self._store, prices)
 
     def hidden_turns(self) -> "HiddenTurns":
         """Where hidden turns rest between requests, in the same database."""

@@ -7,10 +7,9 @@ from pathlib import Path
 import pytest
 
 from aibridge.config import Records
-from aibridge.nouns import Caller, Fact, Filter, Usage
+from aibridge.nouns import Caller, Fact, Filter, Total, Usage
 from aibridge.records import RecordsError, queries
 from aibridge.records.entries import Encoder
-from aibridge.nouns import Total
 from aibridge.records.folding import fold
 from aibridge.records.narrowing import BY
 from aibridge.records.queries import Story
