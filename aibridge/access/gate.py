@@ -4,7 +4,7 @@ Hears the facts that the records hear: so what is charged is what is recorded, c
 """
 
 import math
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import count
@@ -40,25 +40,25 @@ class _Running:
 
 
 class Lease:
-    """A request that was let in; `release` has to be called once whatever becomes of it."""
+    """A request that was let in. It ends with its exchange, before the client sees that, or by `release`."""
 
-    __slots__ = ("_estimate", "_exchange_id", "_gate", "_id", "_key", "_limits", "headers")
+    __slots__ = ("_estimate", "_gate", "_id", "_key", "_limits", "_open", "headers")
 
     def __init__(self, gate: "Gate", key: Key, limits: Limits, lease: str, estimate: int) -> None:
         self._gate, self._key, self._limits, self._id, self._estimate = gate, key, limits, lease, estimate
-        self._exchange_id: str | None = None
+        self._open = True
         self.headers: Headers = ()
         """For the answer: what is left."""
 
     def serves(self, exchange_id: str) -> None:
         """The exchange that it was let in for."""
-        self._exchange_id = exchange_id
+        self._gate.expect(exchange_id, self)
 
-    def release(self) -> None:
-        """The request has ended, however it did; never waits or raises."""
-        used = self._gate.used(self._exchange_id)
-        if self._limits.any:
+    def release(self, used: int = 0) -> None:
+        """The request has ended, with `used` tokens; never waits or raises, and counts once."""
+        if self._open and self._limits.any:
             self._gate.limiter.settle(self._key.id, self._limits, used - self._estimate, self._id)
+        self._open = False
 
 
 class Gate:
@@ -66,8 +66,11 @@ class Gate:
 
     def __init__(self, keyring: Keyring, limiter: Limiter, spending: Spending, price: Price) -> None:
         self.limiter = limiter
+        self.refusals: Counter[str] = Counter()
+        """Requests that were refused, by what for: `requests`, `tokens`, `concurrency`, `budget`."""
         self._keyring, self._spending, self._price = keyring, spending, price
         self._running: OrderedDict[str, _Running] = OrderedDict()
+        self._leases: OrderedDict[str, Lease] = OrderedDict()
         self._numbers, self._mine = count(), token_hex(6)
 
     async def admit(self, caller: Caller, size: int) -> Lease | None:
@@ -87,6 +90,7 @@ class Gate:
             verdict = await self.limiter.admit(key.id, limits, estimate, lease._id)
             lease.headers = tuple(_headers(limits, verdict))
             if verdict.refused is not None:
+                self.refusals[verdict.refused] += 1
                 raise _refusal(key, limits, verdict, lease.headers)
         return lease
 
@@ -97,15 +101,17 @@ class Gate:
         except Exception:  # a charge that fails is no reason to break an answer
             log.exception("what an exchange used could not be charged", exchange=fact.exchange_id)
 
-    def used(self, exchange_id: str | None) -> int:
-        """Tokens that the exchange used, cache reads aside; it is forgotten now."""
-        running = self._running.pop(exchange_id, None) if exchange_id is not None else None
-        return 0 if running is None else running.tokens
+    def expect(self, exchange_id: str, lease: Lease) -> None:
+        """`lease` ends with this exchange."""
+        self._leases[exchange_id] = lease
+        while len(self._leases) > MOST_EXCHANGES:
+            self._leases.popitem(last=False)
 
     async def _check_budget(self, key: Key) -> None:
         budget = key.rules.budget_micros
         if budget is None or await self._spending.spent(key) < budget:
             return
+        self.refusals["budget"] += 1
         again = math.ceil(self._spending.left(key))
         budget_told = f"the budget of the key '{key.name}' ({key.rules.budget}) is spent"
         sentence = f"{budget_told}; it begins anew in {_span(again)}"
@@ -124,12 +130,13 @@ class Gate:
                     if running.key.rules.budget is not None:
                         self._spending.charge(running.key, running.started_at, self._price(fact))
             case ExchangeEnded():
-                running = self._running.get(fact.exchange_id)
-                if running is not None and not running.tokens:
-                    del self._running[fact.exchange_id]
+                running = self._running.pop(fact.exchange_id, None)
+                if (lease := self._leases.pop(fact.exchange_id, None)) is not None:
+                    lease.release(0 if running is None else running.tokens)
 
 
 def _tokens(usage: Usage) -> int:
+    """As providers count them for their own limits: cache reads aside."""
     return usage.input + usage.cache_write + usage.output
 
 

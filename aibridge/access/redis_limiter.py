@@ -24,12 +24,11 @@ PATIENCE = 0.25
 """Seconds."""
 REST = 1.0
 """Seconds without a question after one that failed."""
-LEASE = 60
-"""Seconds that a lease lives without being renewed."""
-RENEWS_EVERY = 20.0
+LEASE = 60.0
+"""Seconds that a lease lives without being renewed; it is renewed three times as often."""
 FAILURES = (RedisError, OSError, TimeoutError)
 
-Arguments = list[bytes | bytearray | memoryview[int] | str | int | float]
+Arguments = list[bytes | bytearray | memoryview | str | int | float]
 
 log = structlog.get_logger(__name__)
 
@@ -37,7 +36,8 @@ log = structlog.get_logger(__name__)
 class RedisLimiter:
     """Counts in the Redis at `url`."""
 
-    def __init__(self, url: str, when_down: Literal["allow", "deny"]) -> None:
+    def __init__(self, url: str, when_down: Literal["allow", "deny"], lease: float = LEASE) -> None:
+        """`lease`: seconds that a lease lives without being renewed."""
         self._redis = Redis.from_url(
             url,
             socket_timeout=PATIENCE,
@@ -47,17 +47,19 @@ class RedisLimiter:
         self._script = self._redis.register_script(
             files("aibridge.access").joinpath("limits.lua").read_text()
         )
-        self._when_down = when_down
+        self._when_down, self._lease = when_down, lease
         self._meanwhile = LocalLimiter()
         self._leases: dict[str, str] = {}
         """Those of this process, and whose they are."""
-        self._settling: set[asyncio.Task[None]] = set()
+        self._settling: dict[str, set[asyncio.Task[None]]] = {}
         self._renewing: asyncio.Task[None] | None = None
         self._rests_until = 0.0
         self._error: str | None = None
 
     async def admit(self, key_id: str, limits: Limits, tokens: float, lease: str) -> Verdict:
         """See Limiter. While Redis is away this process counts by itself, or refuses all (503)."""
+        if settling := self._settling.get(key_id):  # what ended here ended before this began
+            await asyncio.wait(tuple(settling))
         answer = await self._ask("admit", key_id, limits, tokens, lease)
         if answer is None:
             if self._when_down == "deny":
@@ -78,8 +80,8 @@ class RedisLimiter:
         if limits.concurrency is None and (limits.tpm is None or not more):
             return
         task = tasks.start(self._settle(key_id, limits, more, lease), "limits:settle")
-        self._settling.add(task)
-        task.add_done_callback(self._settling.discard)
+        self._settling.setdefault(key_id, set()).add(task)
+        task.add_done_callback(lambda done: self._settled(key_id, done))
 
     def state(self) -> dict[str, Any]:
         """See Limiter."""
@@ -89,10 +91,16 @@ class RedisLimiter:
         """Give back what is held, and close the connections."""
         if self._renewing is not None:
             await tasks.stop(self._renewing)
-        if self._settling:
-            await asyncio.wait(self._settling, timeout=1)
-            await tasks.stop(*self._settling)
+        if settling := [task for each in self._settling.values() for task in each]:
+            await asyncio.wait(settling, timeout=1)
+            await tasks.stop(*settling)
         await self._redis.aclose()
+
+    def _settled(self, key_id: str, done: "asyncio.Task[None]") -> None:
+        rest = self._settling.get(key_id, set())
+        rest.discard(done)
+        if not rest:
+            self._settling.pop(key_id, None)
 
     async def _settle(self, key_id: str, limits: Limits, more: float, lease: str) -> None:
         await self._ask("settle", key_id, limits, more, lease)
@@ -128,12 +136,12 @@ class RedisLimiter:
     async def _keep_leases(self) -> None:
         """Renew the leases of what still runs, as long as there are any."""
         while self._leases:
-            await asyncio.sleep(RENEWS_EVERY)
+            await asyncio.sleep(self._lease / 3)
             try:
-                async with asyncio.timeout(RENEWS_EVERY):
+                async with asyncio.timeout(self._lease / 3):
                     pipeline = self._redis.pipeline(transaction=False)
                     for lease, key_id in self._leases.items():
-                        args: Arguments = ["renew", 0, 0, 0, 0, lease, LEASE]
+                        args: Arguments = ["renew", 0, 0, 0, 0, lease, self._lease]
                         await self._script(_keys(key_id), args, client=pipeline)
                     await pipeline.execute()
             except FAILURES as error:

@@ -86,6 +86,10 @@ class Spending:
         now = self._clock()
         return key.period_began(now) + key.rules.period - now
 
+    def account(self, key_id: str) -> Account:
+        """What is known of a key. Raises KeyError for one that made no request here."""
+        return self._accounts[key_id]
+
     def state(self) -> dict[str, Any]:
         """For `/readyz`."""
         return {"error": self.error}

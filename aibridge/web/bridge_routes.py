@@ -12,7 +12,7 @@ from aibridge.dialects.base import CallsShown, Dialect, UsageShown
 from aibridge.errors import BridgeError, Kind
 from aibridge.nouns import Caller
 from aibridge.web.body import ClientLeft, read_body
-from aibridge.web.callers import AGENTS, TOOL_BRINGERS, Door, Lease
+from aibridge.web.callers import AGENTS, TOOL_BRINGERS, Door, Lease, release
 from aibridge.web.headers import Pairs, Scope, header
 from aibridge.web.reply import Reply, send_error
 
@@ -45,14 +45,14 @@ class BridgeRoute:
         except ClientLeft:
             return
         except BridgeError as error:
+            release(lease)  # before the client can come again
             await send_error(send, error, self.dialect)
         except Exception:
             log.exception("a request could not be opened by a bug of aibridge", path=scope["path"])
             failure = BridgeError(Kind.INTERNAL, "aibridge failed; its log says why")
             await send_error(send, failure, self.dialect)
         finally:
-            if lease is not None:
-                lease.release()
+            release(lease)
 
     async def _serve(self, opened: Opened, lease: Lease | None, receive: Receive, send: Send) -> None:
         exchange = opened.exchange

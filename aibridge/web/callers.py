@@ -169,6 +169,12 @@ class Door:
         return "hmac-" + hmac.digest(self.secret(), first.encode(), "sha256").hex()[:32]
 
 
+def release(lease: Lease | None) -> None:
+    """The request has ended."""
+    if lease is not None:
+        lease.release()
+
+
 def _text(found: Mapping[bytes, bytes], name: bytes) -> str | None:
     value = found.get(name)
     return None if value is None else value.decode("latin-1").strip()

@@ -9,7 +9,7 @@ from aibridge.bridge.story import Story
 from aibridge.dialects.base import Asked
 from aibridge.errors import BridgeError
 from aibridge.nouns import Call, Listener, Result, Tool
-from aibridge.web.callers import Door, Lease
+from aibridge.web.callers import Door, Lease, release
 from aibridge.web.headers import Scope
 from aibridge.web.reply import send_error
 
@@ -37,8 +37,7 @@ class McpRoute:
         try:
             await endpoint({**scope, "aibridge.caller": caller}, receive, send)
         finally:
-            if lease is not None:
-                lease.release()
+            release(lease)
 
 
 def tell_call(listener: Listener, scope: Scope, tools: tuple[Tool, ...], call: Call, result: Result) -> None:

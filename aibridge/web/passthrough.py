@@ -19,7 +19,7 @@ from aibridge.dialects import OPENAI
 from aibridge.errors import BridgeError, Kind
 from aibridge.nouns import Caller, Listener
 from aibridge.web.body import ClientLeft, read_body
-from aibridge.web.callers import Door, Lease
+from aibridge.web.callers import Door, Lease, release
 from aibridge.web.headers import Scope, header
 from aibridge.web.reply import Reply, send_error
 from aibridge.wire.json_text import ObjectText, dumps
@@ -121,8 +121,7 @@ class Passthrough:
             reply = Reply(send, OPENAI, story.exchange_id, () if lease is None else lease.headers)
             await reply.run(passing.run(), body.after if isinstance(body, Upload) else receive)
         finally:
-            if lease is not None:
-                lease.release()
+            release(lease)
 
     async def _body(self, scope: Scope, receive: Receive) -> "bytes | Upload":
         """JSON whole, because `model` is looked for in it; anything else as it comes."""
