@@ -35,6 +35,7 @@ from aibridge.errors import BridgeError, Kind
 from aibridge.nouns import RoundEnded
 from aibridge.telemetry.endings import all_of, log_failures
 from aibridge.telemetry.metrics import CONTENT_TYPE, exposition
+from aibridge.telemetry.upstreams import Fallbacks, Upstreams
 from aibridge.web.api import AdminGuard, Api, ApiRoute, KeyRoutes
 from aibridge.web.bridge_routes import BridgeRoute
 from aibridge.web.callers import Door
@@ -77,6 +78,7 @@ class App:
         """What rounds cost; the same for records, budgets and metrics."""
         self._in_process, self._transport = in_process, transport
         self._running: Running | None = None
+        self._fallbacks = Fallbacks()
         self._door = Door(
             config.access.keys,
             self._secret,
@@ -198,7 +200,7 @@ class App:
         bridge = Bridge(
             router=router,
             toolbox=toolbox,
-            listener=all_of(recorder.tell, access.gate.hear, log_failures),
+            listener=all_of(recorder.tell, access.gate.hear, log_failures, self._fallbacks),
             inject=settings.inject,
             turn_separator=settings.turn_separator,
             recall=Recall(_recall_store(settings.recall, recorder), settings.recall_limit),
@@ -226,7 +228,9 @@ class App:
             await asyncio.to_thread(recorder.close)
 
     def _metrics(self) -> bytes:
-        return exposition(self.rooms().toolbox.states())
+        running = self.rooms()
+        told = Upstreams(running.router.states(), self._fallbacks.counts)
+        return exposition(running.toolbox.states(), told)
 
     def _price(self, fact: RoundEnded) -> int:
         """Micro-dollars of a round, as the records price it."""

@@ -30,10 +30,12 @@ COUNTERS = {
 QUANTILES = {"p50_ms": "0.5", "p99_ms": "0.99"}
 
 
-def exposition(states: States) -> bytes:
-    """The states of the MCP servers in Prometheus' text format."""
+def exposition(servers: States, *others: Collector) -> bytes:
+    """The states of the MCP servers, and what `others` collect, in Prometheus' text format."""
     registry = CollectorRegistry()
-    registry.register(_Servers(lambda: states))
+    registry.register(_Servers(lambda: servers))
+    for other in others:
+        registry.register(other)
     return generate_latest(registry)
 
 

@@ -44,6 +44,7 @@ class Site:
     first_byte_timeout: float
     extensions: dict[str, Any]
     """httpx2's extensions of a request: its clocks."""
+    proxied: bool = False
     budget: Budget = field(default_factory=Budget)
     vitals: Vitals = field(default_factory=Vitals)
 
@@ -146,7 +147,7 @@ class Attempts:
             async with asyncio.timeout(site.first_byte_timeout):
                 response = await site.transport.handle_async_request(request)
         except (TimeoutError, httpx2.TransportError) as error:
-            raise unanswered(site.name, error) from error
+            raise unanswered(site.name, error, proxied=site.proxied) from error
         except asyncio.CancelledError:
             site.breakers.undecided(outgoing.model)
             raise

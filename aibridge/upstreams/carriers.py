@@ -46,16 +46,16 @@ class _Proxied(httpx2.AsyncHTTPTransport):
 
 def _own(settings: config.Upstream) -> httpx2.AsyncBaseTransport:
     if settings.proxy is None:
-        return Http1Transport(_trusting(settings.ca_file))
+        return Http1Transport(trusting(settings.ca_file))
     return _Proxied(
-        verify=_trusting(settings.ca_file),
+        verify=trusting(settings.ca_file),
         trust_env=False,
         limits=UNLIMITED,
         proxy=httpx2.Proxy(settings.proxy.get_secret_value()),
     )
 
 
-def _trusting(ca_file: str | None) -> ssl.SSLContext:
+def trusting(ca_file: str | None) -> ssl.SSLContext:
     """The system's trust store, and the certificates in `ca_file` beside it."""
     context = httpx2.create_ssl_context()
     if ca_file is not None:

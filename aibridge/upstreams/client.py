@@ -62,6 +62,7 @@ class Upstream:
             breakers=Breakers(name, settings.breaker if settings.breaker != "off" else None, clock),
             first_byte_timeout=settings.first_byte_timeout,
             extensions={"timeout": _clocks(settings)},
+            proxied=settings.proxy is not None,
         )
 
     def serves(self, model: str) -> bool:

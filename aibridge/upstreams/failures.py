@@ -16,7 +16,7 @@ class AttemptError(BridgeError):
         self.code = code
 
 
-def unanswered(upstream: str, error: Exception) -> AttemptError:
+def unanswered(upstream: str, error: Exception, *, proxied: bool) -> AttemptError:
     """`error` ended a request before the status of an answer was known."""
     match error:
         case httpx2.ConnectTimeout() | httpx2.PoolTimeout():
@@ -27,9 +27,8 @@ def unanswered(upstream: str, error: Exception) -> AttemptError:
             what, code = "cannot be reached", "unreachable"
         case _:
             what, code = "closed the connection", "closed"
-    where = f"check upstreams.{upstream}.base_url and that the server runs"
-    if isinstance(error, httpx2.ProxyError):
-        where = f"check upstreams.{upstream}.proxy and base_url"
+    server = "proxy, its base_url and that both run" if proxied else "base_url and that the server runs"
+    where = f"check upstreams.{upstream}.{server}"
     return AttemptError(Kind.UPSTREAM_UNREACHABLE, f"upstream '{upstream}' {what}; {where}", code)
 
 

@@ -1,7 +1,10 @@
 """What the client is told when an upstream is slow, silent, or breaks off."""
 
 import json
+import socket
+import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +13,7 @@ import pytest
 from tests.support.bridged import bridged, configuration
 from tests.support.raw import (
     COMPLETION,
+    DONE,
     STREAM_HEAD,
     Got,
     Talk,
@@ -131,3 +135,57 @@ def test_an_answer_that_is_none_is_502(tmp_path: Path, answer: bytes, streamed: 
 def test_a_slow_answer_within_its_clocks_is_whole(tmp_path: Path) -> None:
     got, _ = _got(tmp_path, lambda talk: talk.send(whole(COMPLETION)), streamed=False, idle_timeout="20s")
     assert (got.status, got.body) == (200, COMPLETION)
+
+
+def _in_pieces(pause: float, pieces: int) -> Answer:
+    def answer(talk: Talk) -> None:
+        talk.send(STREAM_HEAD, piece(BEGUN))
+        for _ in range(pieces):
+            time.sleep(pause)  # the upstream's own pace
+            talk.send(piece(said("lo")))
+        talk.send(piece(said(None, "stop") + DONE), piece(b""))
+
+    return answer
+
+
+@pytest.mark.parametrize("clock", ["connect_timeout", "first_byte_timeout", "idle_timeout"])
+def test_a_stream_that_lasts_longer_than_a_clock_is_whole(tmp_path: Path, clock: str) -> None:
+    got, row = _got(tmp_path, _in_pieces(0.05, 12), streamed=True, **{clock: "400ms"})
+    assert got.body.count(b'"lo"') == 12 and got.body.endswith(DONE)
+    assert row["status"] == "completed"
+
+
+def test_a_stream_that_lasts_longer_than_the_deadline_is_whole(tmp_path: Path) -> None:
+    with raw_upstream(_in_pieces(0.05, 5)) as upstream:
+        config = configuration(tmp_path, upstream.base_url, bridge={"deadline": "100ms"})
+        with bridged(tmp_path, config) as bridge:
+            assert ask(bridge.port, stream=True).body.endswith(DONE)
+
+
+def test_a_connection_that_nobody_takes_is_504(tmp_path: Path) -> None:
+    """A listener whose queue is full: the kernel lets further connections wait."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as listener, ExitStack() as queue:
+        port = listener.getsockname()[1]
+        for _ in range(8):
+            waiting = queue.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(("127.0.0.1", port))
+        config = configuration(tmp_path, f"http://127.0.0.1:{port}/v1")
+        config["upstreams"]["up"] |= {"connect_timeout": "150ms", "retries": 1}
+        with bridged(tmp_path, config) as bridge:
+            got = ask(bridge.port)
+            codes = [row["code"] for row in bridge.rows("failed_attempts")]
+    assert (got.status, got.error["code"]) == (504, "upstream_timeout")
+    assert "connect_timeout" in got.error["message"]
+    assert codes == ["connect_timeout"] * 2, "another connection may be taken, so it is tried"
+
+
+@pytest.mark.parametrize("begun", [b"", STREAM_HEAD])
+def test_a_clock_that_ran_out_is_not_wound_up_again(tmp_path: Path, begun: bytes) -> None:
+    clocks = {"first_byte_timeout": "150ms", "idle_timeout": "150ms"}
+    with raw_upstream(_then_silence(begun)) as upstream:
+        config = configuration(tmp_path, upstream.base_url)
+        config["upstreams"]["up"] |= clocks
+        with bridged(tmp_path, config) as bridge:
+            assert ask(bridge.port, stream=True).status == 504
+    assert len(upstream.heard) == 1
