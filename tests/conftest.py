@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.support.postgres import Cluster, cluster
 from tests.support.serving import Model, scripted_model
 
 
@@ -18,3 +19,10 @@ def model(shared_model: Model) -> Model:
     """The scripted model on a real socket, its log empty."""
     shared_model.forget()
     return shared_model
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Cluster]:
+    """A PostgreSQL that all tests of this process share; who stops it starts it again."""
+    with cluster() as server:
+        yield server

@@ -72,6 +72,7 @@ class Remembering:
         self._store = store
         self._spare = Memory()
         self._absent: OrderedDict[bytes, None] = OrderedDict()
+        self._fails = False
 
     async def get(self, keys: Sequence[bytes]) -> Mapping[bytes, bytes]:
         """What the store has under `keys`."""
@@ -80,8 +81,9 @@ class Remembering:
         try:
             found = {**(await self._store.get(open_) if open_ else {}), **spare}
         except Exception as error:  # an answer without its hidden turns beats none
-            log.error("hidden turns could not be read", error=type(error).__name__)
+            self._failed("hidden turns cannot be read and are not put back for now", error)
             return spare
+        self._works()
         for key in open_:
             if key not in found:
                 self._absent[key] = None
@@ -95,5 +97,18 @@ class Remembering:
         try:
             await self._store.put(key, content, newest_wins=newest_wins)
         except Exception as error:  # the client waits for its answer
-            log.error("hidden turns are kept in this process only", error=type(error).__name__)
+            self._failed("hidden turns are kept in this process only for now", error)
             await self._spare.put(key, content, newest_wins=newest_wins)
+        else:
+            self._works()
+
+    def _failed(self, what: str, error: Exception) -> None:
+        """Told once, not for each request."""
+        if not self._fails:
+            log.warning(what, error=str(error) or type(error).__name__)
+        self._fails = True
+
+    def _works(self) -> None:
+        if self._fails:
+            log.info("hidden turns are kept for all processes again")
+        self._fails = False

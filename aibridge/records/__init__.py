@@ -41,6 +41,7 @@ def open_tool_shelf(config: Records) -> "ToolShelf | None":
 
     Blocks on the disk. Raises RecordsError with one sentence.
     """
+    from aibridge.records.asking import Asking  # noqa: PLC0415
     from aibridge.records.store import Store  # noqa: PLC0415 - SQLAlchemy costs 0.4 s
     from aibridge.records.tool_shelf import ToolShelf  # noqa: PLC0415
 
@@ -49,10 +50,10 @@ def open_tool_shelf(config: Records) -> "ToolShelf | None":
         return None
     try:
         store.open()
-    except RecordsError:
+    except (RecordsError, DatabaseFailing) as error:
         store.close()
-        raise
-    return ToolShelf(store)
+        raise RecordsError(str(error)) from error
+    return ToolShelf(store, Asking())
 
 
 def open_key_shelf(config: Records) -> "KeyShelf":

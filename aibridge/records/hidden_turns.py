@@ -3,7 +3,6 @@
 Knows keys and bytes; what is in them, and whose they are, is the engine's business (bridge.recall).
 """
 
-import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -11,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from aibridge.records.asking import Asking
 from aibridge.records.store import Store
 from aibridge.records.tables import hidden_turns
 
@@ -24,17 +24,17 @@ PURGES_EVERY = 300.0
 class HiddenTurns:
     """What `bridge.ports.RecallStore` asks for, in the records' database."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, store: Store, asking: Asking) -> None:
+        self._store, self._asking = store, asking
         self._purged = 0.0
 
     async def get(self, keys: Sequence[bytes]) -> Mapping[bytes, bytes]:
         """What is kept under `keys`. Raises DatabaseFailing."""
-        return await asyncio.to_thread(self._get, keys)
+        return await self._asking.ask(lambda: self._get(keys))
 
     async def put(self, key: bytes, content: bytes, *, newest_wins: bool) -> None:
         """Keep `content`: committed when this returns. Raises DatabaseFailing."""
-        await asyncio.to_thread(self._put, key, content, newest_wins)
+        await self._asking.ask(lambda: self._put(key, content, newest_wins))
 
     def _get(self, keys: Sequence[bytes]) -> Mapping[bytes, bytes]:
         table = hidden_turns.c

@@ -3,12 +3,15 @@
 from pathlib import Path
 
 from aibridge.config import Records
+from aibridge.records import logs
+from aibridge.records.caller_secret import CallerSecret
 from aibridge.records.failures import DatabaseFailing, RecordsError
 from aibridge.records.journal import Journal
+from aibridge.records.keeper import Keeper
 from aibridge.records.pricing import NO_PRICES, Prices
 from aibridge.records.recorder import Recorder
 from aibridge.records.store import Store
-from aibridge.records.takeover import take_over
+from aibridge.records.takeover import TakingOver, take_over
 from aibridge.records.writer import Writer
 
 
@@ -26,30 +29,49 @@ def open_store(config: Records, prices: Prices = NO_PRICES) -> tuple[Store, str 
     try:
         store.open()
         return store, take_over(journal_folder(config), store, prices)
-    except OSError as error:
+    except (OSError, RecordsError, DatabaseFailing) as error:
         store.close()
+        if isinstance(error, DatabaseFailing):
+            raise RecordsError(f"the records' database {config.url} cannot be reached: {error}") from error
         raise _unusable(config, error) from error
-    except RecordsError:
-        store.close()
-        raise
 
 
 def open_recorder(config: Records, prices: Prices = NO_PRICES) -> Recorder:
     """See `aibridge.records.open_records`."""
-    store, _ = open_store(config, prices)
+    store, folder = _served_store(config, prices), journal_folder(config)
     journal: Journal | None = None
     try:
-        journal = Journal(journal_folder(config))
-        secret = store.caller_secret()
-        return Recorder(config, journal, store, Writer(journal, store, prices), secret)
-    except (OSError, DatabaseFailing) as error:
+        journal = Journal(folder)
+        secret = CallerSecret(store, folder)
+        writer = Writer(journal, store, prices)
+        keeper = Keeper([secret.ask_again, TakingOver(folder, store, prices)], writer)
+        return Recorder(config, journal, store, writer, secret, keeper)
+    except OSError as error:
         if journal is not None:
             journal.close()
         store.close()
         raise _unusable(config, error) from error
 
 
+def _served_store(config: Records, prices: Prices) -> Store:
+    """The database, opened; or one that is away, which the writer opens when it answers."""
+    store = Store(config.url)
+    try:
+        store.open()
+        take_over(journal_folder(config), store, prices)
+    except DatabaseFailing as error:
+        logs.warning(
+            "the records' database cannot be reached; records gather in the journal until it can",
+            url=str(config.url),
+            error=str(error),
+        )
+    except (OSError, RecordsError) as error:
+        store.close()
+        raise _unusable(config, error) from error
+    return store
+
+
 def _unusable(config: Records, error: Exception) -> RecordsError:
-    if isinstance(error, DatabaseFailing):
-        return RecordsError(f"the records' database {config.url} cannot be used: {error}")
+    if isinstance(error, RecordsError):
+        return error
     return RecordsError(f"the journal folder {config.journal} (records.journal) cannot be used: {error}")

@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING, Any
 from aibridge.config import Records
 from aibridge.nouns import Fact
 from aibridge.records import logs
+from aibridge.records.asking import Asking
 from aibridge.records.entries import Encoder
 from aibridge.records.failures import DatabaseFailing, RecordsError
 from aibridge.records.journal import Journal
 from aibridge.records.pricing import Prices
 
 if TYPE_CHECKING:
+    from aibridge.records.caller_secret import CallerSecret
     from aibridge.records.hidden_turns import HiddenTurns
+    from aibridge.records.keeper import Keeper
     from aibridge.records.key_shelf import KeyShelf
     from aibridge.records.questions import Questions
     from aibridge.records.store import Store
@@ -29,11 +32,18 @@ class Recorder:
     """The records of this process; `open_records` makes it."""
 
     def __init__(
-        self, config: Records, journal: Journal, store: "Store", writer: "Writer", secret: bytes
+        self,
+        config: Records,
+        journal: Journal,
+        store: "Store",
+        writer: "Writer",
+        secret: "CallerSecret",
+        keeper: "Keeper",
     ) -> None:
         self._encode = Encoder(config)
         self._journal, self._store, self._writer = journal, store, writer
-        self._secret = secret
+        self._secret, self._keeper = secret, keeper
+        self._asking = Asking()
         self._lost: dict[str, int] = {}
         self._problem: str | None = None
         self._closed = False
@@ -58,18 +68,19 @@ class Recorder:
         self._closed = True
         self._journal.seal()
         folded = self._writer.flush(within)
-        ended = self._writer.stop()
+        ended = self._keeper.stop() & self._writer.stop()
         if folded and ended:
-            self._interrupt()
+            self._settle()
         else:
             logs.warning("records stay in the journal for the next start", pending=self._pending())
         self._journal.close()
+        self._asking.close()
         if ended:
             self._store.close()
 
     def caller_secret(self) -> bytes:
         """32 random bytes that all processes on this database share; for the HMAC of credentials."""
-        return self._secret
+        return self._secret.value
 
     def questions(self, prices: Prices) -> "Questions":
         """What is asked of the records; blocking."""
@@ -81,13 +92,13 @@ class Recorder:
         """Where hidden turns rest between requests, in the same database."""
         from aibridge.records.hidden_turns import HiddenTurns  # noqa: PLC0415 - loads SQLAlchemy
 
-        return HiddenTurns(self._store)
+        return HiddenTurns(self._store, self._asking)
 
     def tool_shelf(self) -> "ToolShelf":
         """Where tool lists and pins rest, in the same database."""
         from aibridge.records.tool_shelf import ToolShelf  # noqa: PLC0415 - loads SQLAlchemy
 
-        return ToolShelf(self._store)
+        return ToolShelf(self._store, self._asking)
 
     def key_shelf(self) -> "KeyShelf":
         """Where keys rest, in the same database."""
@@ -97,7 +108,7 @@ class Recorder:
 
     def health(self) -> dict[str, Any]:
         """For `/readyz`: `state` (`ok` or `degraded`), `pending` entries of the journal, `error`."""
-        error = self._problem or self._writer.error
+        error = self._problem or self._writer.error or self._asking.error
         return {"state": "degraded" if error else "ok", "pending": self._pending(), "error": error}
 
     def lost(self) -> dict[str, int]:
@@ -115,9 +126,10 @@ class Recorder:
             logs.error("a record is lost", fact=type(fact).__name__, error=repr(error))
         self._lost[kind] = self._lost.get(kind, 0) + 1
 
-    def _interrupt(self) -> None:
+    def _settle(self) -> None:
         """Nobody looks at a journal that is gone: what has no ending by now gets none."""
         try:
+            self._secret.ask_again()
             self._store.interrupt(self._journal.id)
-        except (DatabaseFailing, RecordsError) as error:
+        except (DatabaseFailing, RecordsError, OSError) as error:
             logs.warning("exchanges without an ending stay marked as running", error=str(error))

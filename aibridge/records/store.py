@@ -5,7 +5,7 @@ in `queries`; what differs between databases in `engines`.
 """
 
 import secrets
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
@@ -15,7 +15,9 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyErro
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from aibridge.config import DatabaseUrl
+from aibridge.masking import mask
 from aibridge.records import engines
+from aibridge.records.databases import open_database
 from aibridge.records.failures import DatabaseFailing, EntryRefused, RecordsError
 from aibridge.records.migrations import is_current
 from aibridge.records.rows import STARTED, UPSERTS, Row, Upsert, Values
@@ -30,21 +32,27 @@ class Store:
     """The database at `url`; raises RecordsError for a URL that cannot serve."""
 
     def __init__(self, url: DatabaseUrl) -> None:
-        self.engine = engines.open_engine(url.get_secret_value())
+        self.database = open_database(url.get_secret_value())
+        self.engine = self.database.engine
         self._reading = engines.reading(self.engine)
-        self._file: tuple[int, int] | None = None
+        self._prepared: Hashable | None = None
         self._statements: dict[tuple[str, frozenset[str], tuple[str, ...]], sa.Insert] = {}
 
     @property
     def exists(self) -> bool:
         """Whether there is a database already."""
-        return engines.identity(self.engine) is not None
+        return self.database.exists
 
     def open(self) -> None:
-        """Make and migrate the database; waits a while for other processes. Raises RecordsError."""
+        """Make and migrate the database; waits a while for other processes.
+
+        Raises DatabaseFailing where it is away, RecordsError where it cannot serve.
+        """
         try:
-            engines.patiently(self._prepare)
+            self.database.patiently(self._prepare)
         except (OSError, SQLAlchemyError) as error:
+            if self.database.is_away(error):
+                raise DatabaseFailing(reason(error)) from error
             url = self.engine.url.render_as_string(hide_password=True)
             raise RecordsError(f"the records' database {url} cannot be opened: {reason(error)}") from error
 
@@ -77,8 +85,8 @@ class Store:
         with self.writing() as connection:
             return connection.execute(sa.update(exchanges).where(ran).values(ending)).rowcount
 
-    def caller_secret(self) -> bytes:
-        """32 random bytes, made once for all processes that share the database.
+    def caller_secret(self, offered: bytes | None = None) -> bytes:
+        """32 random bytes, made once for all processes that share the database; `offered` if it has none.
 
         Raises DatabaseFailing.
         """
@@ -86,8 +94,9 @@ class Store:
         with self.reading() as connection:
             found = connection.scalar(query)
         if found is None:
+            made = offered or secrets.token_bytes(32)
             with _mapped():
-                engines.patiently(self._make_caller_secret)
+                self.database.patiently(lambda: self._keep_caller_secret(made))
             with self.reading() as connection:
                 found = connection.scalar(query)
         return bytes.fromhex(str(found))
@@ -99,6 +108,7 @@ class Store:
             with self._reading.begin() as connection:
                 yield connection
         except FAILING as error:
+            self._prepared = None
             raise DatabaseFailing(reason(error)) from error
 
     def close(self) -> None:
@@ -108,27 +118,32 @@ class Store:
     @contextmanager
     def writing(self) -> Iterator[Connection]:
         """A transaction in the file that the URL names now."""
-        with _mapped():
-            if engines.identity(self.engine) != self._file:
-                self.engine.dispose()
-                self._prepare()
-            with self.engine.begin() as connection:
-                yield connection
+        try:
+            with _mapped():
+                if self._prepared is None or self.database.identity() != self._prepared:
+                    self.engine.dispose()
+                    self._prepare()
+                with self.engine.begin() as connection:
+                    yield connection
+        except DatabaseFailing:
+            self._prepared = None  # another may be there when it answers again
+            raise
 
     def _prepare(self) -> None:
-        engines.make_database(self.engine)
+        self.database.make()
         with self._reading.begin() as connection:
             current = is_current(connection)
         if not current:
             from aibridge.records.migrations.upgrading import upgrade  # noqa: PLC0415 - loads Alembic
 
             with self.engine.begin() as connection:
+                self.database.alone(connection)
                 upgrade(connection)
-        self._file = engines.identity(self.engine)
+        self._prepared = self.database.identity()
 
-    def _make_caller_secret(self) -> None:
-        """Make it, unless another process does."""
-        row = {"key": CALLERS, "value": secrets.token_hex(32)}
+    def _keep_caller_secret(self, made: bytes) -> None:
+        """Keep it, unless another process was first."""
+        row = {"key": CALLERS, "value": made.hex()}
         with self.engine.begin() as connection:
             connection.execute(engines.insert_once(self.engine.dialect.name, settings), row)
 
@@ -163,4 +178,5 @@ def _mapped() -> Iterator[None]:
 def reason(error: Exception) -> str:
     """What `error` says, without statement and values: these hold prompts."""
     original = getattr(error, "orig", None) or error
-    return str(getattr(original, "strerror", None) or original or type(error).__name__)
+    told = str(getattr(original, "strerror", None) or original or type(error).__name__)
+    return mask(told.strip().partition("\n")[0])  # PostgreSQL's further lines show values

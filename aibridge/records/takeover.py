@@ -14,10 +14,24 @@ from aibridge.records.store import Store
 from aibridge.records.tail import Tail
 
 
-def take_over(folder: Path, store: Store, prices: Prices = NO_PRICES) -> str | None:
+class TakingOver:
+    """Looks now and then for owners that died while this process lives; what fails is told once."""
+
+    def __init__(self, folder: Path, store: Store, prices: Prices = NO_PRICES) -> None:
+        self._folder, self._store, self._prices = folder, store, prices
+        self._told: set[str] = set()
+
+    def __call__(self) -> None:
+        """Fold what dead owners left. Raises OSError when the folder cannot be read."""
+        take_over(self._folder, self._store, self._prices, self._told)
+
+
+def take_over(
+    folder: Path, store: Store, prices: Prices = NO_PRICES, told: set[str] | None = None
+) -> str | None:
     """Fold what dead owners left in `folder`; None, or the sentence why something stays for later.
 
-    Raises OSError when `folder` cannot be read.
+    Journals in `told` are not told of again. Raises OSError when `folder` cannot be read.
     """
     problem = None
     for journal in files.journals(folder) if folder.is_dir() else ():
@@ -28,8 +42,11 @@ def take_over(folder: Path, store: Store, prices: Prices = NO_PRICES) -> str | N
             _fold_whole(folder, journal, store, prices)
             marker.unlink(missing_ok=True)
         except (DatabaseFailing, OSError) as error:
-            problem = f"the journal of an ended process stays for the next start: {error}"
-            logs.warning(problem, journal=journal)
+            problem = f"the journal of an ended process stays for later: {error}"
+            if told is None or journal not in told:
+                logs.warning(problem, journal=journal)
+            if told is not None:
+                told.add(journal)
         finally:
             os.close(held)
     return problem

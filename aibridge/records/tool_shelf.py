@@ -3,13 +3,13 @@
 Knows names and texts; what is in them is the business of the tools' room (tools.keeping).
 """
 
-import asyncio
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
 import sqlalchemy as sa
 
 from aibridge.records import engines
+from aibridge.records.asking import Asking
 from aibridge.records.store import Store
 from aibridge.records.tables import tool_lists, tool_pins
 
@@ -17,28 +17,29 @@ from aibridge.records.tables import tool_lists, tool_pins
 class ToolShelf:
     """What `tools.Shelf` asks for, in the records' database. Its methods raise DatabaseFailing."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, store: Store, asking: Asking) -> None:
+        self._store, self._asking = store, asking
 
     async def kept_list(self, server: str) -> str | None:
         """The text that was kept for `server`."""
-        return await asyncio.to_thread(self._kept_list, server)
+        return await self._asking.ask(lambda: self._kept_list(server))
 
     async def keep_list(self, server: str, text: str) -> None:
         """Keep `text` in the place of what was kept."""
-        await asyncio.to_thread(self._keep_list, server, text)
+        await self._asking.ask(lambda: self._keep_list(server, text))
 
     async def pins(self, server: str) -> Mapping[str, str]:
         """The pinned texts of the tools of `server`, by the tools' own names."""
-        return await asyncio.to_thread(self._pins, server)
+        return await self._asking.ask(lambda: self._pins(server))
 
     async def pin(self, server: str, texts: Mapping[str, str], *, replace: bool) -> None:
         """Pin `texts` by tool name; a pin that exists stays unless `replace`."""
         if texts:
-            await asyncio.to_thread(self._pin, server, texts, replace)
+            await self._asking.ask(lambda: self._pin(server, texts, replace))
 
     def close(self) -> None:
         """Close the database; for a command that opened it for this alone."""
+        self._asking.close()
         self._store.close()
 
     def _kept_list(self, server: str) -> str | None:

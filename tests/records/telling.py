@@ -6,8 +6,12 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import NullPool
 
 from aibridge.config import Records
 from aibridge.nouns import (
@@ -21,6 +25,7 @@ from aibridge.nouns import (
     new_id,
 )
 from aibridge.records import Recorder, open_records
+from aibridge.records.tables import metadata
 from tests.support.processes import run
 
 ROOT = Path(__file__).parents[2]
@@ -33,6 +38,42 @@ PROMPT, THOUGHT, ARGUMENT, RESULT = "a-question", "a-thought", "an-argument", "a
 def records_in(folder: Path, **keep: bool) -> Records:
     """Records whose database and journal are in `folder`."""
     return Records(url=f"sqlite:///{folder / 'aibridge.db'}", journal=str(folder / "journal"), **keep)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A database of either kind, and a folder with journals that are folded into it."""
+
+    folder: Path
+    url: str
+
+    def config(self, journal: str = "journal", **more: Any) -> Records:
+        """Records there."""
+        return Records(url=self.url, journal=str(self.folder / journal), **more)
+
+    def select(self, query: str) -> list[tuple[Any, ...]]:
+        """What the database answers."""
+        engine = sa.create_engine(self.url.replace("postgresql:", "postgresql+psycopg:"), poolclass=NullPool)
+        with engine.connect() as connection:
+            return [tuple(row) for row in connection.execute(sa.text(query))]
+
+    def dump(self) -> dict[str, list[tuple[Any, ...]]]:
+        """All rows of all tables of the records, comparable."""
+        return {
+            name: sorted(self.select(f'SELECT * FROM "{name}"'), key=repr)
+            for name in metadata.tables
+            if name != "settings"
+        }
+
+
+def in_sqlite(folder: Path) -> Place:
+    """In a file of `folder`."""
+    return Place(folder, f"sqlite:///{folder / 'aibridge.db'}")
+
+
+def in_postgres(folder: Path, url: str) -> Place:
+    """In the database at `url`."""
+    return Place(folder, url)
 
 
 @contextmanager
@@ -126,18 +167,20 @@ def dump(folder: Path) -> list[str]:
         return sorted(line for line in database.iterdump() if '"summary_days" VALUES' not in line)
 
 
-def child(code: str, folder: Path) -> subprocess.CompletedProcess[str]:
+def child(code: str, folder: Path, url: str | None = None) -> subprocess.CompletedProcess[str]:
     """Run `code` in a process of its own that has this module's names, and `config` for `folder`."""
-    return run(child_command(code, folder), ROOT, dict(os.environ))
+    return run(child_command(code, folder, url), ROOT, dict(os.environ))
 
 
-def child_command(code: str, folder: Path) -> list[str]:
+def child_command(code: str, folder: Path, url: str | None = None) -> list[str]:
     """What runs `code` so; in ROOT."""
+    place = in_sqlite(folder) if url is None else Place(folder, url)
     prelude = f"""
 import os, signal, sys
 from pathlib import Path
 from tests.records.telling import *
 from aibridge.records import open_records
-config = records_in(Path({str(folder)!r}))
+place = Place(Path({str(folder)!r}), {place.url!r})
+config = place.config()
 """
     return [sys.executable, "-W", "error", "-c", prelude + code]

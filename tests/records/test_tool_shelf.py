@@ -8,6 +8,7 @@ import pytest
 
 from aibridge.config import DatabaseUrl, Records
 from aibridge.records import open_tool_shelf
+from aibridge.records.asking import Asking
 from aibridge.records.store import Store
 from aibridge.records.tool_shelf import ToolShelf
 
@@ -16,7 +17,7 @@ from aibridge.records.tool_shelf import ToolShelf
 def shelf(tmp_path: Path) -> Iterator[ToolShelf]:
     store = Store(DatabaseUrl(f"sqlite:///{tmp_path}/records.db"))
     store.open()
-    yield ToolShelf(store)
+    yield ToolShelf(store, Asking())
     store.close()
 
 

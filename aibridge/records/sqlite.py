@@ -1,0 +1,102 @@
+"""The records in a file of SQLite: how it is opened, and what is special about it."""
+
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Hashable
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+from sqlalchemy.exc import OperationalError
+
+from aibridge.records.engines import READS, made_engine
+from aibridge.records.failures import RecordsError
+from aibridge.records.files import FILE_MODE, make_folder
+
+BUSY_MS = 2000
+"""How long one statement waits for another process's transaction."""
+PATIENCE = 15.0
+"""Seconds that opening waits for a database that another process holds."""
+
+
+class Sqlite:
+    """What `databases.Database` asks for."""
+
+    SCHEME = "sqlite"
+    may_be_away = False
+
+    def __init__(self, url: str) -> None:
+        self.engine = made_engine(url, {})
+        name = self.engine.url.database
+        if not name or name == ":memory:":
+            raise RecordsError("records.url has to name a file, like sqlite:///aibridge.db")
+        self._path = Path(name)
+        sa.event.listen(self.engine, "connect", _connected)
+        sa.event.listen(self.engine, "begin", _begin)
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is the file."""
+        return self.identity() is not None
+
+    def make(self) -> None:
+        """Make the database file and its folder, for this user alone; raises OSError."""
+        make_folder(self._path.parent)
+        os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE))
+
+    def identity(self) -> Hashable | None:
+        """Which file the URL names now; SQLite goes on writing to one that was deleted."""
+        try:
+            found = self._path.stat()
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
+
+    def size(self, connection: Connection) -> int:
+        """Bytes of the file and of what was not yet moved into it."""
+        beside = self._path.with_name(f"{self._path.name}-wal")
+        return sum(path.stat().st_size for path in (self._path, beside) if path.exists())
+
+    def patiently(self, work: Callable[[], None]) -> None:
+        """Do `work` again while another process locks the database, for PATIENCE at most.
+
+        SQLite refuses some steps at once, whatever its busy timeout: two processes that switch to WAL.
+        """
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                return work()
+            except OperationalError as error:
+                if not _is_locked(error) or time.monotonic() > deadline:
+                    raise
+            time.sleep(0.05)
+
+    def is_away(self, error: Exception) -> bool:
+        """A file is there, or its path is wrong."""
+        return False
+
+    def alone(self, connection: Connection) -> None:
+        """A writing transaction is alone anyway."""
+
+    def with_folders(self, connection: Connection) -> None:
+        """A writing transaction is alone anyway."""
+
+
+def _is_locked(error: OperationalError) -> bool:
+    code = getattr(error.orig, "sqlite_errorcode", 0) & 0xFF  # above are extended codes
+    return code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+
+def _connected(connection: Any, record: object) -> None:
+    connection.isolation_level = None  # sqlite3 would commit before DDL and begin too late
+    connection.execute(f"PRAGMA busy_timeout={BUSY_MS}")
+    connection.execute("PRAGMA journal_mode=WAL")  # readers and one writer work side by side
+    connection.execute("PRAGMA synchronous=NORMAL")
+
+
+def _begin(connection: Connection) -> None:
+    """A writer takes the lock at once: a reader that turns writer fails when another wrote meanwhile."""
+    reads = connection.get_execution_options().get(READS, False)
+    connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
