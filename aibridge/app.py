@@ -193,7 +193,7 @@ class App:
         toolbox = tools.from_config(
             self.config.mcp_servers, self.config.bridge, self._in_process, recorder.tool_shelf()
         )
-        access = Access(self.config.access, recorder.key_shelf(), self._price)
+        access = self._access(recorder)
         await access.start()
         router = upstreams.from_config(self.config.upstreams, self._transport)
         settings = self.config.bridge
@@ -231,6 +231,10 @@ class App:
         running = self.rooms()
         told = Upstreams(running.router.states(), self._fallbacks.counts)
         return exposition(running.toolbox.states(), told)
+
+    def _access(self, recorder: records.Recorder) -> Access:
+        limits = Path(self.config.records.journal).expanduser() / "limits"
+        return Access(self.config.access, recorder.key_shelf(), self._price, limits)
 
     def _price(self, fact: RoundEnded) -> int:
         """Micro-dollars of a round, as the records price it."""

@@ -1,5 +1,5 @@
-"""Rates and concurrency of keys, counted in this process; `redis_limiter` counts for several machines,
-`shared_limiter` for the processes of one.
+"""Rates and concurrency of keys, and how they are counted: in Redis for several machines (`redis_limiter`),
+in files for the processes of one (`shared_limiter`), or, where neither can be, in the process alone.
 """
 
 import time
@@ -8,10 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
+import structlog
+
 from aibridge.access.buckets import Book, Limits, Verdict
 from aibridge.config import Access
 
 MOST_BOOKS = 100_000
+
+log = structlog.get_logger(__name__)
 
 
 class Limiter(Protocol):
@@ -63,14 +67,16 @@ class LocalLimiter:
         """Nothing is held."""
 
 
-def make_limiter(config: Access, shared: Path | None = None) -> Limiter:
-    """The limiter that the configuration wants; `shared`: a folder where several processes serve."""
+def make_limiter(config: Access, shared: Path) -> Limiter:
+    """The limiter that the configuration wants: in Redis, else in the folder `shared`."""
     if config.redis is not None:
         from aibridge.access.redis_limiter import RedisLimiter  # noqa: PLC0415 - loads the client
 
         return RedisLimiter(config.redis.get_secret_value(), config.on_limiter_down)
-    if shared is not None:
+    try:
         from aibridge.access.shared_limiter import SharedLimiter  # noqa: PLC0415 - Unix alone has flock
 
         return SharedLimiter(shared)
-    return LocalLimiter()
+    except (ImportError, OSError) as error:
+        log.warning("limits are counted by each process alone", error=str(error))
+        return LocalLimiter()

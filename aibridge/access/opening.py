@@ -19,10 +19,8 @@ from aibridge.nouns import RoundEnded, Usage
 class Access:
     """Keys, limits and budgets as `settings` want them."""
 
-    def __init__(
-        self, settings: config.Access, shelf: Shelf, price: Price, shared: Path | None = None
-    ) -> None:
-        """`shared`: a folder for limits, where several processes of this machine serve."""
+    def __init__(self, settings: config.Access, shelf: Shelf, price: Price, shared: Path) -> None:
+        """`shared`: a folder where the processes of this machine count together, if no Redis is named."""
         self._off = settings.keys == "off"
         self._price, self._ready = price, False
         self.keyring = Keyring(shelf, self._make_ready)

@@ -6,7 +6,9 @@ loses its locks with its life, so its leases are seen to be nobody's.
 
 import fcntl
 import json
+import mmap
 import os
+import struct
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,7 +21,9 @@ from aibridge.access.buckets import Book, Bucket, Limits, Verdict
 from aibridge.access.limiter import LocalLimiter
 from aibridge.access.secrets import new_id
 
-LARGEST = 1 << 20
+SIZE = 1 << 18
+"""Bytes of a file; room for thousands of requests at a time."""
+LENGTH = struct.Struct("<I")
 TRIES, PAUSE = 40, 0.0005
 """How often, and after how many seconds, a lock is tried that another process holds."""
 
@@ -33,7 +37,7 @@ class SharedLimiter:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._folder, self._me = folder, new_id()
         self._alive = _locked(self._life(self._me))
-        self._files: dict[str, int] = {}
+        self._pages: dict[str, _Page] = {}
         self._meanwhile = LocalLimiter()
         self._error: str | None = None
 
@@ -51,6 +55,8 @@ class SharedLimiter:
     def settle(self, key_id: str, limits: Limits, more: float, lease: str) -> None:
         """See Limiter."""
         self._meanwhile.settle(key_id, limits, more, lease)
+        if limits.concurrency is None and (limits.tpm is None or not more):
+            return
         try:
             with self._book(key_id) as book:
                 book.settle(limits, more, f"{self._me}:{lease}", time.time())
@@ -63,27 +69,22 @@ class SharedLimiter:
 
     async def aclose(self) -> None:
         """Close the files."""
-        for file in self._files.values():
-            os.close(file)
-        self._files.clear()
+        for page in self._pages.values():
+            page.close()
+        self._pages.clear()
         self._life(self._me).unlink(missing_ok=True)
         os.close(self._alive)
 
     @contextmanager
     def _book(self, key_id: str) -> Iterator[Book]:
         """The key's book, for this process alone until the block ends, and written then."""
-        file = self._files.get(key_id)
-        if file is None:
-            file = self._files[key_id] = os.open(self._folder / f"{key_id}.json", FLAGS, 0o600)
-        _lock(file)
-        try:
-            book = _read(os.pread(file, LARGEST, 0))
+        page = self._pages.get(key_id)
+        if page is None:
+            page = self._pages[key_id] = _Page(self._folder / f"{key_id}.limits")
+        with page.locked():
+            book = page.read()
             yield book
-            written = json.dumps(_plain(book)).encode()
-            os.pwrite(file, written, 0)
-            os.ftruncate(file, len(written))
-        finally:
-            fcntl.flock(file, fcntl.LOCK_UN)
+            page.write(book)
         self._error = None
 
     def _forget_the_dead(self, book: Book) -> None:
@@ -138,17 +139,46 @@ def _lock(file: int) -> None:
     raise TimeoutError("another process holds the lock of a key's limits")
 
 
-def _read(text: bytes) -> Book:
-    if not text:
-        return Book()
-    told = json.loads(text)
-    return Book(Bucket(*told["requests"]), Bucket(*told["tokens"]), set(told["running"]))
+class _Page:
+    """One key's file, in memory: the length of a JSON text, and the text."""
 
+    def __init__(self, path: Path) -> None:
+        self._file = os.open(path, FLAGS, 0o600)
+        os.ftruncate(self._file, SIZE)  # sparse: it takes as much as was written
+        self._memory = mmap.mmap(self._file, SIZE)
 
-def _plain(book: Book) -> dict[str, Any]:
-    requests, tokens = book.requests, book.tokens
-    return {
-        "requests": [requests.left, requests.at],
-        "tokens": [tokens.left, tokens.at],
-        "running": sorted(book.running),
-    }
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """For this process alone; raises TimeoutError where another does not let go of it."""
+        _lock(self._file)
+        try:
+            yield
+        finally:
+            fcntl.flock(self._file, fcntl.LOCK_UN)
+
+    def read(self) -> Book:
+        """What is written; an empty book where nothing is, or a killed process left half of it."""
+        length = LENGTH.unpack_from(self._memory)[0]
+        try:
+            told = json.loads(self._memory[LENGTH.size : LENGTH.size + length])
+            return Book(Bucket(*told["requests"]), Bucket(*told["tokens"]), set(told["running"]))
+        except (ValueError, TypeError, KeyError):
+            return Book()
+
+    def write(self, book: Book) -> None:
+        """Write it; raises ValueError where it has no room."""
+        requests, tokens = book.requests, book.tokens
+        plain = {
+            "requests": [requests.left, requests.at],
+            "tokens": [tokens.left, tokens.at],
+            "running": sorted(book.running),
+        }
+        text = json.dumps(plain).encode()
+        if LENGTH.size + len(text) > SIZE:
+            raise ValueError("too many requests at a time to be shared")
+        self._memory[: LENGTH.size + len(text)] = LENGTH.pack(len(text)) + text
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._memory.close()
+        os.close(self._file)

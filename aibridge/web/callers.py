@@ -144,7 +144,7 @@ class Door:
             raise BridgeError(Kind.INVALID_KEY, "a key does not belong into a URL; send it as a bearer")
         agent = _text(found, b"user-agent")
         client = _client(_text(found, b"originator") or agent or "")
-        session = next((text for name in SESSIONS if (text := _text(found, name))), None)
+        session = next((text for name in SESSIONS if name in found and (text := _text(found, name))), None)
         if own is not None:
             key = self._key(own)
             return Caller(key.id, client, agent, session, key.keep, key.id, key.rights)

@@ -16,22 +16,12 @@ import redis
 from aibridge.access.buckets import Limits
 from aibridge.access.limiter import LocalLimiter
 from aibridge.access.redis_limiter import RedisLimiter
-from tests.access.conftest import answer
-from tests.support.bridge import Bridge
 from tests.support.bridged import Bridged, bridged, configuration
 from tests.support.keys import bearer, make_key
 from tests.support.raw import (
-    JSON_TYPE,
-    STREAM_HEAD,
     Got,
     RawUpstream,
-    Talk,
     ask,
-    connection,
-    piece,
-    raw_upstream,
-    request,
-    said,
 )
 from tests.support.redis import RedisServer, redis_server
 from tests.support.waiting import eventually
@@ -44,57 +34,6 @@ STREAM = b'{"model": "m-1", "stream": true, "messages": [{"role": "user", "conte
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
     with redis_server(tmp_path_factory.mktemp("redis")) as server:
         yield server
-
-
-@pytest.fixture(scope="module")
-def twins(
-    shared: RedisServer, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[Bridge, Bridge, RawUpstream]]:
-    """Two processes with one database and one Redis, and their upstream."""
-    with raw_upstream(answer) as upstream:
-        folder = tmp_path_factory.mktemp("twins")
-        config = configuration(folder, upstream.base_url, access={"redis": shared.url})
-        one, other = folder / "one", folder / "other"
-        one.mkdir()
-        other.mkdir()
-        with Bridge(one, config) as first, Bridge(other, config) as second:
-            yield first, second, upstream
-
-
-def _known(key: Json, *bridges: Bridge) -> None:
-    """Wait until all have heard of the key; a request that is too many is one that knows it."""
-    for bridge in bridges:
-        eventually(lambda bridge=bridge: ask(bridge.port, [bearer(key)]).status != 401)  # type: ignore[misc]
-
-
-def test_two_processes_share_the_rate(twins: tuple[Bridge, Bridge, RawUpstream]) -> None:
-    one, other, _ = twins
-    began = time.monotonic()
-    key = make_key(one.port, rpm=6)
-    _known(key, one, other)
-    got = [ask(bridge.port, [bearer(key)]).status for bridge in (one, other) * 6]
-    passed = 2 + got.count(200)
-    earned = 6 + (time.monotonic() - began) * 6 / 60
-    assert set(got) <= {200, 429}
-    assert 6 <= passed <= earned
-
-
-def test_two_processes_share_the_slots(twins: tuple[Bridge, Bridge, RawUpstream]) -> None:
-    one, other, upstream = twins
-    key = make_key(one.port, concurrency=1)
-    _known(key, one, other)
-    upstream.answer = _stall
-    with connection(one.port) as client:
-        client.sendall(request(one.port, STREAM, [JSON_TYPE, bearer(key)]))
-        assert client.recv(1 << 16).startswith(b"HTTP/1.1 200")
-        upstream.answer = answer
-        assert ask(other.port, [bearer(key)]).status == 429
-    eventually(lambda: ask(other.port, [bearer(key)]).status == 200, what="the slot")
-
-
-def _stall(talk: Talk) -> None:
-    talk.send(STREAM_HEAD, piece(said("one", role="assistant")))
-    talk.await_leaving()
 
 
 @contextmanager
