@@ -26,6 +26,8 @@ REST = 1.0
 """Seconds without a question after one that failed."""
 LEASE = 60.0
 """Seconds that a lease lives without being renewed; it is renewed three times as often."""
+GIVING_BACK = 0.05
+"""Seconds after which a full key is asked about again: another process may just be giving a slot back."""
 FAILURES = (RedisError, OSError, TimeoutError)
 
 Arguments = list[bytes | bytearray | memoryview | str | int | float]
@@ -61,6 +63,9 @@ class RedisLimiter:
         if settling := self._settling.get(key_id):  # what ended here ended before this began
             await asyncio.wait(tuple(settling))
         answer = await self._ask("admit", key_id, limits, tokens, lease)
+        if answer is not None and answer[0] == b"concurrency":
+            await asyncio.sleep(GIVING_BACK)
+            answer = await self._ask("admit", key_id, limits, tokens, lease)
         if answer is None:
             if self._when_down == "deny":
                 sentence = "the limits of this key cannot be checked: the limiter does not answer"

@@ -2,6 +2,7 @@
 
 import asyncio
 import fcntl
+import socket
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -78,11 +79,16 @@ def test_two_processes_share_the_slots(twins: tuple[Bridge, Bridge, RawUpstream]
     _known(key, one, other)
     upstream.answer = _stall
     with connection(one.port) as client:
-        client.sendall(asked(one.port, STREAM, [JSON_TYPE, bearer(key)]))
-        assert client.recv(1 << 16).startswith(b"HTTP/1.1 200")
+        eventually(lambda: _begins(client, one, key), what="a stream that holds the slot")
         upstream.answer = answer
         assert ask(other.port, [bearer(key)]).status == 429
     eventually(lambda: ask(other.port, [bearer(key)]).status == 200, what="the slot")
+
+
+def _begins(client: socket.socket, bridge: Bridge, key: Json) -> bool:
+    """Whether a stream begins; it does not while another process still gives the slot back."""
+    client.sendall(asked(bridge.port, STREAM, [JSON_TYPE, bearer(key)]))
+    return client.recv(1 << 16).startswith(b"HTTP/1.1 200")
 
 
 def _stall(talk: Talk) -> None:
