@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from aibridge.demo.model import Asked
+from aibridge.demo.answering import Asked
 from tests.end_to_end.asking import Json
 from tests.end_to_end.conversations import sum_of
 from tests.end_to_end.talking import assert_each_begins_with_the_one_before, assert_whole, messages_of

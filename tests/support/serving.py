@@ -10,7 +10,8 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.types import ASGIApp
 
-from aibridge.demo.model import Asked, create_model
+from aibridge.demo.answering import Asked
+from aibridge.demo.model import create_model
 from tests.support.waiting import eventually
 
 
