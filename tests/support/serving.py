@@ -58,8 +58,9 @@ class Model(Served):
 
     @property
     def asked(self) -> list[Asked]:
-        """The chat completions that it was asked for, oldest first."""
-        return [each for each in tuple(self.app.state.asked) if each.path == "/v1/chat/completions"]
+        """The chat completions and responses that it was asked for, oldest first."""
+        asked = tuple(self.app.state.asked)
+        return [each for each in asked if each.path in ("/v1/chat/completions", "/v1/responses")]
 
     def forget(self) -> None:
         """Empty the log."""

@@ -23,6 +23,9 @@ CODES = {429: "rate_limit_exceeded", 503: "server_is_overloaded"}
 ONCE = "invalid_prompt"
 """The code at which Codex does not ask again: after tools have run, that would run them twice."""
 
+FINAL = frozenset({"context_length_exceeded", "insufficient_quota"})
+"""Codes at which no client asks again."""
+
 
 class Face:
     """What is common to all rounds of one streamed answer."""
@@ -105,15 +108,16 @@ class Face:
         told = _told(error)
         if self.opening is None:
             return self.event("error", told)
-        code = told["code"]
-        if self.tools_ran and code not in ("context_length_exceeded", "insufficient_quota"):
-            code = ONCE
         changes = {
             "status": '"failed"',
-            "error": dumps({"code": code, "message": told["message"]}),
+            "error": dumps({"code": self._code(told["code"]), "message": told["message"]}),
             "output": self.output(),
         }
         return self._state("response.failed", changes)
+
+    def _code(self, told: str) -> str:
+        """The code of a failure, such that an agent does not have tools run again that have run."""
+        return ONCE if self.tools_ran and told not in FINAL else told
 
     def _state(self, kind: str, changes: Mapping[str, str]) -> bytes:
         assert self.opening is not None
@@ -143,6 +147,9 @@ class Face:
         if not self.counting:
             return changes
         changes["output"] = self.output()
+        error = response.value.get("error")
+        if isinstance(error, dict):
+            changes["error"] = dumps({**error, "code": self._code(str(error.get("code")))})
         if self.rounds > 1:
             changes.update(self.identity())
             if usages:
