@@ -27,6 +27,7 @@ from aibridge.access import Access
 from aibridge.bridge.bridge import Bridge
 from aibridge.bridge.limits import Limits
 from aibridge.bridge.memory import Memory, Remembering
+from aibridge.bridge.pointing import Pointing
 from aibridge.bridge.ports import RecallStore
 from aibridge.bridge.recall import Recall
 from aibridge.config import Config
@@ -93,6 +94,7 @@ class App:
             listener=lambda: self.rooms().bridge.listener,
             door=self._door,
             max_json=config.server.max_body,
+            leads=lambda id_: self.rooms().bridge.pointing.target(id_),
         )
         self._mcp = McpRoute(lambda: self.rooms().endpoint, self._door)
         tool_routes = tools_listing(
@@ -204,6 +206,7 @@ class App:
             inject=settings.inject,
             turn_separator=settings.turn_separator,
             recall=Recall(_recall_store(settings.recall, recorder), settings.recall_limit),
+            pointing=Pointing(recorder.answer_ids()),
             limits=Limits(settings.max_rounds, settings.max_tool_calls, settings.deadline),
         )
         endpoint = tools.Endpoint(

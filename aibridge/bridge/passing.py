@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from aibridge.bridge.events import Begin, Cut, Event, Relay
 from aibridge.bridge.exchange import error_headers
-from aibridge.bridge.ports import HeaderPairs, Opener
+from aibridge.bridge.ports import Answer, HeaderPairs, Opener
 from aibridge.bridge.story import Story
 from aibridge.dialects.base import Asked, Dialect, Turn
 from aibridge.dialects.reported import Reported
@@ -33,6 +33,8 @@ class Passing:
     known_as: str | None
     """As the upstream knows it."""
     story: Story
+    renamed: tuple[str, str] | None = None
+    """An id in the answer: upstream, and as the client knows it."""
 
     async def run(self) -> AsyncGenerator[Event]:
         """The upstream's answer, whatever its status, piece by piece."""
@@ -49,7 +51,10 @@ class Passing:
                 piece = await answer.read()  # until then it may be another answer
                 reported = Reported(answer.media_type)
                 began = True
-                yield Begin(answer.status, answer.headers, self.upstream.name, verbatim=True)
+                renamed = self.renamed if answer.media_type == "application/json" else None
+                yield Begin(answer.status, answer.headers, self.upstream.name, verbatim=renamed is None)
+                if renamed:
+                    piece = await _with_name(piece, answer, *renamed)
                 while piece:
                     story.gives_bytes(text=False)
                     reported.take(piece)
@@ -76,3 +81,11 @@ class Passing:
             self.story.ends("completed", status)
         else:
             self.story.fails(UpstreamRefused(self.upstream.name, status, (), b""), status)
+
+
+async def _with_name(begun: bytes, answer: Answer, upstream: str, client: str) -> bytes:
+    """The whole JSON body, with the id as the client knows it."""
+    pieces = [begun]
+    while piece := await answer.read():
+        pieces.append(piece)
+    return b"".join(pieces).replace(f'"{upstream}"'.encode(), f'"{client}"'.encode())

@@ -150,7 +150,7 @@ def _message(item_id: str, text: str) -> Json:
 
 def usage(asked: Sequence[Json], body: Json, reply: Reply) -> Json:
     """Tokens, estimated as characters through four."""
-    given = _tokens(json.dumps([list(asked), body.get("tools")]))
+    given = tokens([list(asked), body.get("tools")])
     reasoned = _tokens("".join(reply.reasoning))
     said = _tokens(reply.text + "".join(call.name + call.arguments for call in reply.calls)) + reasoned
     return {
@@ -227,6 +227,11 @@ def resolved(items: Sequence[Json], known: Mapping[str, Json]) -> tuple[list[Jso
         else:
             found.append(item)
     return found, None
+
+
+def tokens(value: Any) -> int:
+    """Estimated as characters through four."""
+    return _tokens(json.dumps(value))
 
 
 def _tokens(text: str) -> int:

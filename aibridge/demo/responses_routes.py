@@ -31,6 +31,7 @@ def routes() -> list[Route]:
     kept = Kept()
     return [
         Route("/v1/responses", _asking(kept), methods=["POST"]),
+        Route("/v1/responses/input_tokens", _counting(kept), methods=["POST"]),
         Route("/v1/responses/{id}", _of_one(kept, lambda kept, id_: kept.responses[id_]), methods=["GET"]),
         Route("/v1/responses/{id}", _forgetting(kept), methods=["DELETE"]),
         Route("/v1/responses/{id}/cancel", _of_one(kept, _cancelled), methods=["POST"]),
@@ -63,6 +64,19 @@ def _asking(kept: Kept) -> Callable[[Request], Awaitable[Response]]:
         return _answered(asked, reply, items)
 
     return ask
+
+
+def _counting(kept: Kept) -> Callable[[Request], Awaitable[Response]]:
+    async def count(request: Request) -> Response:
+        asked = keep(request)
+        asked.body = await request.json()
+        found = _conversation(asked.body, kept)
+        if isinstance(found, Objection):
+            return refuse(asked, found)
+        items = [*found[0], *found[1]]
+        return JSONResponse({"object": "response.input_tokens", "input_tokens": responses.tokens(items)})
+
+    return count
 
 
 def _answered(asked: Asked, reply: Reply, items: list[Json]) -> Response:

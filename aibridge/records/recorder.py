@@ -15,6 +15,7 @@ from aibridge.records.journal import Journal
 from aibridge.records.pricing import Prices
 
 if TYPE_CHECKING:
+    from aibridge.records.answer_ids import AnswerIds
     from aibridge.records.caller_secret import CallerSecret
     from aibridge.records.hidden_turns import HiddenTurns
     from aibridge.records.keeper import Keeper
@@ -93,6 +94,12 @@ class Recorder:
         from aibridge.records.hidden_turns import HiddenTurns  # noqa: PLC0415 - loads SQLAlchemy
 
         return HiddenTurns(self._store, self._asking)
+
+    def answer_ids(self) -> "AnswerIds":
+        """Where ids of answers rest that lead elsewhere upstream, in the same database."""
+        from aibridge.records.answer_ids import AnswerIds  # noqa: PLC0415 - loads SQLAlchemy
+
+        return AnswerIds(self._store, self._asking)
 
     def tool_shelf(self) -> "ToolShelf":
         """Where tool lists and pins rest, in the same database."""

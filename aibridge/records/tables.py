@@ -182,6 +182,14 @@ hidden_turns = Table(
     Column("kept_at", UtcTime, nullable=False, index=True),
 )
 
+answer_ids = Table(
+    "answer_ids",
+    metadata,
+    Column("id", sa.String(512), primary_key=True, comment="as clients know it"),
+    Column("content", sa.LargeBinary, nullable=False, comment="where it leads upstream"),
+    Column("kept_at", UtcTime, nullable=False, index=True),
+)
+
 tool_lists = Table(
     "tool_lists",
     metadata,

@@ -5,7 +5,7 @@ that is no JSON is sent on as it comes, however long; so is every answer.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Container
+from collections.abc import AsyncIterator, Awaitable, Callable, Container
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -13,7 +13,7 @@ from starlette.types import Receive, Send
 
 from aibridge.bridge.bridge import check_model
 from aibridge.bridge.passing import API, Passing
-from aibridge.bridge.ports import Opener
+from aibridge.bridge.ports import HeaderPairs, Opener
 from aibridge.bridge.story import Story
 from aibridge.dialects import OPENAI
 from aibridge.errors import BridgeError, Kind
@@ -50,6 +50,9 @@ ROUTES = frozenset(
     }
 )
 """First words of OpenAI-compatible routes, which users also ask for without `/v1`."""
+NO_IDS = frozenset({"compact", "input_tokens"})
+"""What follows `/responses/` beside ids."""
+PREVIOUS = "previous_response_id"
 OWN = frozenset({"/models", "/tools"})
 """Routes below `/v1` that aibridge answers itself."""
 
@@ -84,6 +87,8 @@ class Passthrough:
     door: Door
     max_json: int
     """Bytes of a JSON body in which `model` is looked for."""
+    leads: Callable[[str], Awaitable[str]]
+    """Where the id of an answer leads upstream."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request; `scope["aibridge.upstream"]` and `["aibridge.path"]` say where it goes."""
@@ -104,17 +109,21 @@ class Passthrough:
         try:
             if model is not None and known_as is not None and isinstance(body, bytes):
                 body = _for_model(body, model, known_as)
+            if isinstance(body, bytes):
+                body = await self._led(body)
             story = Story(self.listener(), caller, API, scope["path"])
+            path, renamed = await self._led_path(scope["aibridge.path"])
             passing = Passing(
                 dialect=OPENAI,
                 upstream=opener,
                 method=scope["method"],
-                target=_target(scope),
-                headers=scope["headers"],
+                target=_target(scope, path),
+                headers=_unencoded(scope["headers"]) if renamed else scope["headers"],
                 body=body if isinstance(body, bytes) else body.pieces(),
                 model=model,
                 known_as=known_as,
                 story=story,
+                renamed=renamed,
             )
             if lease is not None:
                 lease.serves(story.exchange_id)
@@ -122,6 +131,29 @@ class Passthrough:
             await reply.run(passing.run(), body.after if isinstance(body, Upload) else receive)
         finally:
             release(lease)
+
+    async def _led_path(self, path: str) -> tuple[str, tuple[str, str] | None]:
+        """`/responses/{id}…` as it is upstream, and the ids, there and here, where they differ."""
+        begin, _, rest = path.removeprefix("/responses/").partition("/")
+        if begin == path or begin in NO_IDS:
+            return path, None
+        target = await self.leads(begin)
+        if target == begin:
+            return path, None
+        return f"/responses/{target}{'/' if rest else ''}{rest}", (target, begin)
+
+    async def _led(self, body: bytes) -> bytes:
+        """A JSON body that goes on from an earlier answer, as it is upstream."""
+        if PREVIOUS.encode() not in body:
+            return body
+        try:
+            text = ObjectText.read(body)
+        except ValueError:
+            return body
+        previous = text.value.get(PREVIOUS)
+        if not isinstance(previous, str) or (target := await self.leads(previous)) == previous:
+            return body
+        return text.replace({PREVIOUS: dumps(target)}).encode()
 
     async def _body(self, scope: Scope, receive: Receive) -> "bytes | Upload":
         """JSON whole, because `model` is looked for in it; anything else as it comes."""
@@ -192,7 +224,12 @@ def _for_model(body: bytes, asked: str, model: str) -> bytes:
     return body if model == asked else ObjectText.read(body).replace({"model": dumps(model)}).encode()
 
 
-def _target(scope: Scope) -> str:
+def _unencoded(headers: HeaderPairs) -> HeaderPairs:
+    """The client's headers, for an answer that has to be read."""
+    kept = [pair for pair in headers if pair[0].lower() != b"accept-encoding"]
+    return [*kept, (b"accept-encoding", b"identity")]
+
+
+def _target(scope: Scope, path: str) -> str:
     query = scope.get("query_string", b"").decode("latin-1")
-    path: str = scope["aibridge.path"]
     return f"{path}?{query}" if query else path

@@ -1,0 +1,52 @@
+"""Ids of answers that lead elsewhere upstream, beside the records: for a month, shared by all processes.
+
+Knows ids and bytes; where they lead is the engine's business (bridge.pointing).
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+
+import sqlalchemy as sa
+
+from aibridge.records.asking import Asking
+from aibridge.records.store import Store
+from aibridge.records.tables import answer_ids
+
+KEPT_FOR = timedelta(days=30)
+"""As long as upstreams keep answers."""
+PURGES_EVERY = 3600.0
+"""Seconds between two looks for what is too old."""
+
+
+class AnswerIds:
+    """What `bridge.ports.PointerStore` asks for, in the records' database."""
+
+    def __init__(self, store: Store, asking: Asking) -> None:
+        self._store, self._asking = store, asking
+        self._purged = 0.0
+
+    async def get(self, ids: Sequence[str]) -> Mapping[str, bytes]:
+        """What is kept under `ids`. Raises DatabaseFailing."""
+        return await self._asking.ask(lambda: self._get(ids))
+
+    async def put(self, contents: Mapping[str, bytes]) -> None:
+        """Keep `contents` by id: committed when this returns. Raises DatabaseFailing."""
+        await self._asking.ask(lambda: self._put(contents))
+
+    def _get(self, ids: Sequence[str]) -> Mapping[str, bytes]:
+        table = answer_ids.c
+        wanted = sa.and_(table.id.in_(ids), table.kept_at > datetime.now(UTC) - KEPT_FOR)
+        with self._store.reading() as connection:
+            rows = connection.execute(sa.select(table.id, table.content).where(wanted))
+            return {id_: bytes(content) for id_, content in rows}
+
+    def _put(self, contents: Mapping[str, bytes]) -> None:
+        now = datetime.now(UTC)
+        rows = [{"id": id_, "content": content, "kept_at": now} for id_, content in contents.items()]
+        with self._store.writing() as connection:
+            if time.monotonic() - self._purged > PURGES_EVERY or not self._purged:
+                self._purged = time.monotonic()
+                connection.execute(sa.delete(answer_ids).where(answer_ids.c.kept_at <= now - KEPT_FOR))
+            connection.execute(sa.delete(answer_ids).where(answer_ids.c.id.in_(list(contents))))
+            connection.execute(sa.insert(answer_ids), rows)

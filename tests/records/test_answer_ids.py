@@ -1,0 +1,52 @@
+"""Ids of answers in the database: for every process, for a month."""
+
+import asyncio
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from aibridge.config import DatabaseUrl
+from aibridge.records.answer_ids import AnswerIds
+from aibridge.records.asking import Asking
+from aibridge.records.store import Store
+from aibridge.records.tables import answer_ids
+
+
+def _store(folder: Path) -> Store:
+    store = Store(DatabaseUrl(f"sqlite:///{folder}/records.db"))
+    store.open()
+    return store
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    store = _store(tmp_path)
+    yield store
+    store.close()
+
+
+def test_what_one_process_keeps_another_finds(store: Store, tmp_path: Path) -> None:
+    asyncio.run(AnswerIds(store, Asking()).put({"resp_1": b"one", "resp_2": b"two"}))
+    other = _store(tmp_path)
+    assert asyncio.run(AnswerIds(other, Asking()).get(["resp_1", "resp_3"])) == {"resp_1": b"one"}
+    other.close()
+
+
+def test_the_newest_content_of_an_id_counts(store: Store) -> None:
+    ids = AnswerIds(store, Asking())
+    asyncio.run(ids.put({"resp_1": b"one"}))
+    asyncio.run(ids.put({"resp_1": b"two"}))
+    assert asyncio.run(ids.get(["resp_1"])) == {"resp_1": b"two"}
+
+
+def test_an_id_is_forgotten_after_a_month(store: Store) -> None:
+    asyncio.run(AnswerIds(store, Asking()).put({"resp_1": b"one"}))
+    with store.writing() as connection:
+        connection.execute(sa.update(answer_ids).values(kept_at=datetime.now(UTC) - timedelta(days=31)))
+    assert asyncio.run(AnswerIds(store, Asking()).get(["resp_1"])) == {}
+    asyncio.run(AnswerIds(store, Asking()).put({"resp_2": b"two"}))
+    with store.reading() as connection:
+        assert connection.execute(sa.select(answer_ids.c.id)).scalars().all() == ["resp_2"]
