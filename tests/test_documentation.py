@@ -107,6 +107,11 @@ def test_the_usage_commands_of_the_readme_run(bridge: Bridge) -> None:
         assert "gpt-5-mini" in run([sys.executable, "-m", "aibridge.cli", *words], bridge)
 
 
+def test_the_keys_command_of_the_readme_makes_a_key(bridge: Bridge) -> None:
+    (command,) = [shlex.split(each)[1:] for each in commands() if each.startswith("aibridge keys")]
+    assert run([sys.executable, "-m", "aibridge.cli", *command], bridge).startswith("sk-aib-")
+
+
 def test_every_command_in_the_table_exists(bridge: Bridge) -> None:
     named = set(re.findall(r"^\| `aibridge (\w+)", README, re.MULTILINE))
     assert named == {"demo", "serve", "check", "tools", "usage", "keys", "config"}

@@ -13,6 +13,7 @@ import structlog
 
 from aibridge import tasks
 from aibridge.access import secrets
+from aibridge.access.asking import Asking
 from aibridge.access.key import Key
 from aibridge.access.ports import Shelf
 from aibridge.errors import BridgeError, Kind
@@ -40,7 +41,7 @@ class Keyring:
         self._shelf, self._before, self._now = shelf, before, now
         self._keys: Mapping[str, Key] | None = None
         self._version: str | None = None
-        self._looking = asyncio.Lock()
+        self._looking, self._asking = asyncio.Lock(), Asking(LONGEST_LOOK)
         self._task: asyncio.Task[None] | None = None
         self.error: str | None = None
         """Why the last look at the database failed."""
@@ -73,8 +74,7 @@ class Keyring:
         """Read the keys anew if they have changed; a failure is kept in `error`."""
         async with self._looking:
             try:
-                async with asyncio.timeout(LONGEST_LOOK):
-                    found = await asyncio.to_thread(self._read)
+                found = await self._asking.ask(self._read)
             except Exception as error:  # whatever it is: the known keys keep working
                 if self.error is None:
                     log.warning("keys cannot be read; those that are known keep working", error=str(error))

@@ -15,6 +15,7 @@ from typing import Any
 import structlog
 
 from aibridge import tasks
+from aibridge.access.asking import Asking
 from aibridge.access.key import Key
 from aibridge.access.ports import Shelf
 
@@ -49,7 +50,7 @@ class Spending:
         """`clock`: Unix time in seconds."""
         self._shelf, self._clock = shelf, clock
         self._accounts: dict[str, Account] = {}
-        self._first = asyncio.Lock()
+        self._looking, self._asking = asyncio.Lock(), Asking(PATIENCE)
         self._task: asyncio.Task[None] | None = None
         self.error: str | None = None
         """Why the last look at the records failed."""
@@ -69,7 +70,7 @@ class Spending:
         account = self._account(key, now)
         began = key.period_began(now)
         if account.others_of < 0:
-            async with self._first:
+            async with self._looking:
                 if account.others_of < 0:
                     await self._look(account, began)
         others = account.others if account.others_of == began else 0
@@ -107,15 +108,15 @@ class Spending:
             now = self._clock()
             for account in tuple(self._accounts.values()):
                 if now - account.used < UNUSED:
-                    await self._look(account, account.key.period_began(now))
+                    async with self._looking:
+                        await self._look(account, account.key.period_began(now))
                     self._forget(account, now)
             await asyncio.sleep(max(LOOKS_EVERY, SHARE * (time.monotonic() - began)))
 
     async def _look(self, account: Account, began: float) -> None:
         since = datetime.fromtimestamp(began, UTC)
         try:
-            async with asyncio.timeout(PATIENCE):
-                found = await asyncio.to_thread(self._shelf.spent_by_others, account.key.id, since)
+            found = await self._asking.ask(self._shelf.spent_by_others, account.key.id, since)
         except Exception as error:  # whatever it is: what is known goes on counting
             if self.error is None:
                 log.warning("what keys spent elsewhere cannot be read", error=str(error))

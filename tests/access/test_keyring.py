@@ -1,6 +1,7 @@
 """The keys that a process knows: bounded in age, never waited for, there while the database is away."""
 
 import asyncio
+import threading
 from collections.abc import Callable, Coroutine, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 
 from aibridge.access import secrets
+from aibridge.access.asking import Asking
 from aibridge.access.key import Key
 from aibridge.access.keyring import Keyring
 from aibridge.access.ports import Row
@@ -92,6 +94,35 @@ def test_known_keys_work_while_the_database_is_away_and_changes_are_seen_when_it
         assert _refusal(keyring, text) is Kind.INVALID_KEY
 
     _run(talk)
+
+
+def test_a_database_that_hangs_is_asked_once() -> None:
+    async def talk() -> None:
+        hangs = threading.Event()
+        asking, asked = Asking(patience=0.05), list[int]()
+
+        def hang() -> None:
+            asked.append(1)
+            hangs.wait()
+
+        for said in ("did not answer within", "still does not answer", "still does not answer"):
+            with pytest.raises(TimeoutError, match=said):
+                await asking.ask(hang)
+        assert asked == [1]
+        hangs.set()
+        assert await _answered(asking) == "an answer"
+
+    _run(talk)
+
+
+async def _answered(asking: Asking) -> str:
+    """The first answer of a database that has come back."""
+    for _ in range(1000):
+        try:
+            return await asking.ask(lambda: "an answer")
+        except TimeoutError:
+            await asyncio.sleep(0.01)
+    raise AssertionError("it was not asked again")
 
 
 def test_before_the_first_look_a_key_is_not_called_unknown() -> None:
