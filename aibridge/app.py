@@ -165,7 +165,9 @@ class App:
     def _api_routes(self) -> tuple[ApiRoute, ...]:
         """The table of `/api`; read with its first request."""
         keys = KeyRoutes(
-            lambda: self.rooms().access.administration, lambda: self.rooms().access.keyring.look()
+            lambda: self.rooms().access.administration,
+            lambda: self.rooms().access.keyring.look(),
+            failing=records.DatabaseFailing,
         )
         return keys.routes()
 

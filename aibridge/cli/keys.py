@@ -151,10 +151,10 @@ def _administration(path: Path | None, form: str) -> Iterator["Administration"]:
 
     if form not in ("text", "json"):
         fail(f"--format cannot be {form!r}; write one of text, json")
-    settings = load_config(path).records
+    settings = load_config(path)
     quiet_log()
     try:
-        shelf = records.open_key_shelf(settings)
+        shelf = records.open_key_shelf(settings.records, records.prices_of(settings))
         try:
             yield Administration(shelf)
         finally:

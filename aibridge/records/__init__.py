@@ -56,7 +56,7 @@ def open_tool_shelf(config: Records) -> "ToolShelf | None":
     return ToolShelf(store, Asking())
 
 
-def open_key_shelf(config: Records) -> "KeyShelf":
+def open_key_shelf(config: Records, prices: Prices = NO_PRICES) -> "KeyShelf":
     """Open, or make, the database for a command that looks after keys.
 
     Blocks on the disk. Raises RecordsError with one sentence.
@@ -64,4 +64,4 @@ def open_key_shelf(config: Records) -> "KeyShelf":
     from aibridge.records.key_shelf import KeyShelf  # noqa: PLC0415 - loads SQLAlchemy
     from aibridge.records.opening import open_store  # noqa: PLC0415
 
-    return KeyShelf(open_store(config)[0])
+    return KeyShelf(open_store(config, prices)[0])

@@ -7,14 +7,16 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from pydantic import BaseModel, Field
 
 from aibridge.config import KeyTold, NewKey
 from aibridge.config.units import Duration
+from aibridge.errors import BridgeError, Kind
 from aibridge.web.api.describing import ApiRoute, Asked, Query
 
+T = TypeVar("T")
 NAMED = {"key": "its id, its name, or how its id begins"}
 
 
@@ -83,10 +85,16 @@ class AuditRow(BaseModel):
 
 
 class KeyRoutes:
-    """The routes; `changed` is awaited after a change, so that it counts at once in this process."""
+    """The routes."""
 
-    def __init__(self, keys: Callable[[], Keys], changed: Callable[[], Awaitable[None]]) -> None:
-        self._keys, self._changed = keys, changed
+    def __init__(
+        self, keys: Callable[[], Keys], changed: Callable[[], Awaitable[None]], failing: type[Exception]
+    ) -> None:
+        """`changed` is awaited after a change, so that it counts at once in this process.
+
+        `failing` is what the database raises while it is away.
+        """
+        self._keys, self._changed, self._failing = keys, changed, failing
 
     def routes(self) -> tuple[ApiRoute, ...]:
         """For the table of `/api`."""
@@ -123,10 +131,10 @@ class KeyRoutes:
         )
 
     async def _list(self, _asked: Asked) -> Any:
-        return await asyncio.to_thread(self._keys().list)
+        return await self._ask(self._keys().list)
 
     async def _show(self, asked: Asked) -> Any:
-        return await asyncio.to_thread(self._keys().show, asked.path["key"])
+        return await self._ask(self._keys().show, asked.path["key"])
 
     async def _create(self, asked: Asked) -> Any:
         return await self._with_text(self._keys().create, asked.actor, asked.body)
@@ -136,14 +144,22 @@ class KeyRoutes:
         return await self._with_text(self._keys().rotate, asked.actor, asked.path["key"], grace)
 
     async def _revoke(self, asked: Asked) -> Any:
-        told = await asyncio.to_thread(self._keys().revoke, asked.actor, asked.path["key"])
+        told = await self._ask(self._keys().revoke, asked.actor, asked.path["key"])
         await self._changed()
         return told
 
     async def _audit(self, asked: Asked) -> Any:
-        return await asyncio.to_thread(self._keys().audit, asked.query.limit, asked.query.before)
+        return await self._ask(self._keys().audit, asked.query.limit, asked.query.before)
+
+    async def _ask(self, work: Callable[..., T], *words: Any) -> T:
+        """What `work` returns, in a thread. Raises BridgeError (503) while the database is away."""
+        try:
+            return await asyncio.to_thread(work, *words)
+        except self._failing as error:
+            sentence = f"the records' database cannot be asked: {error}"
+            raise BridgeError(Kind.OVERLOADED, sentence, retry_after=1) from error
 
     async def _with_text(self, change: Callable[..., tuple[KeyTold, str]], *words: Any) -> KeyShown:
-        told, text = await asyncio.to_thread(change, *words)
+        told, text = await self._ask(change, *words)
         await self._changed()
         return KeyShown(**told.model_dump(), key=text)
