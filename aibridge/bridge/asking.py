@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 
+import structlog
+
 from aibridge.bridge.plan import Plan, Prepared, prepare
 from aibridge.bridge.ports import Answer
 from aibridge.bridge.story import Story
@@ -18,6 +20,7 @@ from aibridge.dialects.base import Request, Turn
 from aibridge.errors import BridgeError, Kind, UpstreamRefused
 from aibridge.nouns import Failure, Quirks, Result, SendBack, Tool, less
 
+log = structlog.get_logger(__name__)
 REFUSES_RECALL = frozenset({400, 413, 422})
 REFUSES_ADDED = frozenset({400, 422})
 OF_THE_UPSTREAM = frozenset({401, 402, 403, 408, 409, 429})
@@ -100,8 +103,11 @@ class Asking:
         if not self.may_fall_back or not _may_be_better_elsewhere(failure):
             return False
         self.first_failure = self.first_failure or failure
-        self._story.leaves(self.upstream.name)
-        self.upstream = self._fallbacks.pop(0)
+        left, self.upstream = self.upstream.name, self._fallbacks.pop(0)
+        self._story.leaves(left)
+        log.warning(
+            "an upstream is left for the next", left=left, next=self.upstream.name, error=str(failure)
+        )
         self._quirks, self._found = self.upstream.quirks, Quirks()
         self._model = self.upstream.resolve(self._plan.client.asked.model)
         self._take(await self._prepared())

@@ -18,6 +18,7 @@ from aibridge.config.models import Config
 from aibridge.errors import ConfigError
 
 Lines = dict[tuple[str | int, ...], int]
+BRACKETS = frozenset("[(")
 VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(:-([^}]*))?\}")
 
 
@@ -144,7 +145,8 @@ def _sentence(error: ValidationError, place: _Place) -> str:
     """The first problem of `error` with its place, and what to write instead."""
     problems = error.errors(include_url=False, include_input=False)
     problem = min(problems, key=lambda each: each["type"] != "extra_forbidden")  # a typo explains the rest
-    path = tuple(part for part in problem["loc"] if part != "[key]")
+    # Parts in brackets are no keys of the file: `[key]`, or which kind of a value was tried.
+    path = tuple(part for part in problem["loc"] if not BRACKETS & set(str(part)))
     where, key = place(path), _dotted(path)
     match problem["type"]:
         case "extra_forbidden":

@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any
 
 import httpx2
+import structlog
 
 from aibridge.errors import BridgeError, Kind, UpstreamRefused
 from aibridge.nouns import AttemptHeard, Failure
@@ -25,6 +26,7 @@ from aibridge.upstreams.headers import Pairs, to_upstream
 from aibridge.upstreams.retrying import LONGEST_WAIT, Budget, told_wait, wait_before, worth_retrying
 from aibridge.upstreams.vitals import Vitals
 
+log = structlog.get_logger(__name__)
 Headers = Sequence[tuple[bytes, bytes]]
 Body = bytes | AsyncIterator[bytes]
 LONGEST_ERROR = 8 << 20
@@ -227,6 +229,8 @@ class Attempts:
         took = round((time.perf_counter() - self._began) * 1000) if self._began else 0
         again = None if pause is None else round(pause * 1000)
         shown = None if key is None else key.name
+        if again is not None:
+            log.info("an upstream is asked again", upstream=self._site.name, code=code, after_ms=again)
         self._heard(Failure(self._site.name, self._outgoing.model, code, error, took, again, shown))
 
 

@@ -49,12 +49,13 @@ def two(
     clock: Clock | None = None,
     first: dict[str, Any] | None = None,
     second: dict[str, Any] | None = None,
+    **parts: Any,
 ) -> Iterator[tuple[Bridged, RawUpstream, RawUpstream]]:
     """A bridge before `one`, which plays `steps` and falls back to `two`, which plays `other`."""
     with ExitStack() as stack:
         one = stack.enter_context(raw_upstream(script(*steps)))
         two = stack.enter_context(raw_upstream(script(other)))
-        config = configuration(folder, one.base_url)
+        config = configuration(folder, one.base_url, **parts)
         mine = {"api_key": KEY, "retries": 0, "fallback": ["two"], **(first or {})}
         theirs = {"api_key": "sk-two", "retries": 0, **(second or {})}
         config["upstreams"] = {
@@ -204,3 +205,17 @@ def test_a_fallback_that_is_no_other_upstream_is_refused(tmp_path: Path, name: s
         two(tmp_path, answer_plainly, first={"fallback": [name]}),
     ):
         pass
+
+
+def test_a_stream_whose_head_has_left_with_a_heartbeat_goes_on_at_the_next_upstream(tmp_path: Path) -> None:
+    def silent(talk: Talk) -> None:
+        talk.send(STREAM_HEAD)
+        talk.await_leaving()
+
+    first = {"idle_timeout": "400ms"}
+    with two(tmp_path, silent, first=first, bridge={"heartbeat": "50ms"}) as (bridge, _, _other):
+        got = ask(bridge.port, stream=True)
+        row = bridge.ended()
+    assert got.body.startswith(b": keep-alive\n\n") and got.body.count(b"Hel") == 1
+    assert got.body.endswith(DONE)
+    assert (row["upstream"], row["status"]) == ("two", "completed"), "the head could not say so any more"

@@ -17,12 +17,15 @@ from tests.support.raw import (
     RawUpstream,
     Talk,
     ask,
+    connection,
     piece,
     raw_upstream,
+    request,
     said,
     send,
     whole,
 )
+from tests.support.waiting import eventually
 from tests.upstreams.scripted import (
     CALLS,
     Step,
@@ -176,3 +179,13 @@ def test_a_failing_upstream_is_not_hammered(tmp_path: Path) -> None:
             assert ask(bridge.port).status == 500
         retries = len(upstream.heard) - 30
     assert 10 <= retries <= 10 + 30 * 0.2 + 2, "what was saved up, and a fifth of the requests"
+
+
+def test_a_client_that_leaves_during_a_wait_ends_it(tmp_path: Path) -> None:
+    with playing(tmp_path, refusal(429, retry_after="4"), plainly) as (bridge, upstream):
+        with connection(bridge.port) as client:
+            client.sendall(request(bridge.port, b'{"model": "m-1", "messages": []}'))
+            eventually(lambda: bridge.rows("failed_attempts"), what="the first attempt's end")
+        row = bridge.ended()
+        assert (row["status"], len(upstream.heard)) == ("cancelled", 1)
+        eventually(lambda: "client-left" not in bridge.tasks(), what="the end of the exchange's tasks")

@@ -30,3 +30,23 @@ def test_which_unknown_fields_go_back(keys: dict[str, Any], expected: SendBack) 
 def test_another_word_than_all_or_none_is_refused() -> None:
     with pytest.raises(ConfigError, match="send_back"):
         _configured(send_back="some")
+
+
+@pytest.mark.parametrize(
+    ("keys", "says"),
+    [
+        ({"breaker": "soon"}, "upstreams.one.breaker: write a number with one of"),
+        ({"breaker": "0s"}, "upstreams.one.breaker: Input should be greater than 0"),
+        ({"api_key": {"x": 1}}, "upstreams.one.api_key: Input should be a valid string"),
+        ({"retries": -1}, "upstreams.one.retries: Input should be greater than or equal to 0"),
+        ({"retry": 1}, "unknown key upstreams.one.retry; did you mean `retries`?"),
+    ],
+)
+def test_a_wrong_value_is_said_with_its_key_alone(keys: dict[str, Any], says: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        _configured(**keys)
+    assert says in str(error.value) and "[" not in str(error.value)
+
+
+def test_a_breaker_that_yaml_reads_as_false_is_off() -> None:
+    assert _configured(breaker=False).upstreams["one"].breaker == "off"
