@@ -148,10 +148,10 @@ class Upstream:
             status, _ = await self.list_models([])
         except BridgeError as error:
             return False, error.message
-        if refused := [each["key"] for each in self._site.keys.resting()]:
-            return False, f"upstream '{self.name}' refuses {', '.join(refused)} of its api_key"
         if status in REFUSED and self.has_key:
             return False, f"upstream '{self.name}' answered {status}: it refuses our api_key"
+        if refused := [each["key"] for each in self._site.keys.resting()]:
+            return False, f"upstream '{self.name}' refuses {', '.join(refused)} of its api_key"
         if status >= 500:
             return False, f"upstream '{self.name}' answered {status}"
         return True, f"answers ({status} on /models)"

@@ -72,7 +72,7 @@ def _refused(ran: Ran, status: int = 1) -> str:
             "upstreams:\n  up: {base_url: http://x/v1, api_key: '${NO_SUCH_KEY}'}",
             "NO_SUCH_KEY, which is not set",
         ),
-        (f"upstreams: {{up: {{base_url: http://x/v1, api_key: [{SECRET}]}}}}", "upstreams.up.api_key"),
+        (f"upstreams: {{up: {{base_url: http://x/v1, api_key: {{of: {SECRET}}}}}}}", "upstreams.up.api_key"),
     ],
 )
 def test_a_wrong_file_is_told_with_its_place(
