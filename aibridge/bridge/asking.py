@@ -72,6 +72,8 @@ class Asking:
                 continue
             self._learn()
             self._plain = None
+            for note in answer.notes:
+                self._story.note(note)
             return answer
 
     async def __aexit__(

@@ -12,6 +12,7 @@ from aibridge.bridge.pointing import Pointing
 from aibridge.bridge.ports import HeaderPairs, Router, Toolbox, Upstream
 from aibridge.bridge.recall import Recall, Whose
 from aibridge.bridge.story import Story
+from aibridge.bridge.translating import Translations
 from aibridge.dialects.base import CallsShown, Dialect, Manner, Request, UsageShown
 from aibridge.errors import BridgeError, Kind
 from aibridge.nouns import MOST_TOOLS, Caller, Listener, Offer, Tool
@@ -62,12 +63,14 @@ class Bridge:
     recall: Recall = NO_RECALL
     limits: Limits = DEFAULT_LIMITS
     pointing: Pointing = field(default_factory=Pointing)
+    translations: Translations = field(default_factory=Translations)
 
     async def open(self, dialect: Dialect, incoming: Incoming) -> Opened:
         """The exchange for a request. Raises BridgeError where the request cannot be served."""
         story = Story(self.listener, incoming.caller, dialect.name, incoming.path)
         client = dialect.read(incoming.body)
-        upstream = self.router.route(client.asked.model, incoming.upstream, dialect.name)
+        router = self.translations.router(self.router, incoming.caller.id)
+        upstream = router.route(client.asked.model, incoming.upstream, dialect.name)
         check_model(incoming.caller, client.asked.model, upstream.resolve(client.asked.model))
         offer, reason = await self._choose(client, incoming)
         tools, story.left_out = _fitting(offer.tools, client)
@@ -84,7 +87,7 @@ class Bridge:
             target=f"{dialect.path}?{incoming.query}" if incoming.query else dialect.path,
             headers=incoming.headers,
             upstream=upstream,
-            fallbacks=self._fallbacks(upstream.name, client, dialect.name, incoming),
+            fallbacks=_fallbacks(router, upstream.name, client, dialect.name, incoming),
             tools=tools,
             recall=recall,
             whose=whose,
@@ -92,14 +95,6 @@ class Bridge:
             limits=self.limits,
         )
         return Opened(Exchange(plan, self.toolbox, self.pointing, story), reason)
-
-    def _fallbacks(self, name: str, client: Request, api: str, incoming: Incoming) -> list[Upstream]:
-        """The upstreams to ask next where `name` does not answer, that the caller's key allows."""
-        if incoming.upstream is not None or client.refers_to:
-            return []  # the path wants this one; only this one knows an answer that is gone on from
-        model, rights = client.asked.model, incoming.caller.rights
-        others = self.router.fallbacks(name, model, api, incoming.headers)
-        return [other for other in others if rights.allow_model(model, other.resolve(model))]
 
     async def _choose(self, request: Request, incoming: Incoming) -> tuple[Offer, str | None]:
         """What may be injected, and the reason where nothing may be."""
@@ -115,6 +110,15 @@ class Bridge:
             return Offer(), "no-tools-of-the-client"
         chosen = rights.wanted(None if wanted in ("", "on") else wanted)
         return rights.narrow(await self.toolbox.offer(chosen, incoming.headers)), None
+
+
+def _fallbacks(router: Router, name: str, client: Request, api: str, incoming: Incoming) -> list[Upstream]:
+    """The upstreams to ask next where `name` does not answer, that the caller's key allows."""
+    if incoming.upstream is not None or client.refers_to:
+        return []  # the path wants this one; only this one knows an answer that is gone on from
+    model, rights = client.asked.model, incoming.caller.rights
+    others = router.fallbacks(name, model, api, incoming.headers)
+    return [other for other in others if rights.allow_model(model, other.resolve(model))]
 
 
 def check_model(caller: Caller, *names: str) -> None:

@@ -1,6 +1,6 @@
 """What the engine needs of other rooms; `app.py` fills these, so that no room knows another."""
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
@@ -15,6 +15,11 @@ class Answer(Protocol):
 
     status: int
     headers: HeaderPairs
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What the record shall say of how it was asked."""
+        ...
 
     @property
     def media_type(self) -> str:
@@ -36,6 +41,11 @@ class Upstream(Protocol):
 
     name: str
     send_back: SendBack
+
+    @property
+    def apis(self) -> Collection[str]:
+        """The dialects that it speaks."""
+        ...
 
     @property
     def quirks(self) -> Quirks:
@@ -117,6 +127,22 @@ class RecallStore(Protocol):
 
         Where `key` has another content: the newer one where `newest_wins`, else neither.
         """
+        ...
+
+
+class AnswerStore(Protocol):
+    """Where answers rest that no upstream keeps, for as long as upstreams keep theirs."""
+
+    async def get(self, keys: Sequence[str]) -> Mapping[str, bytes]:
+        """What is kept under `keys`."""
+        ...
+
+    async def put(self, contents: Mapping[str, bytes]) -> None:
+        """Keep `contents` by key; every worker has them when this returns."""
+        ...
+
+    async def delete(self, keys: Sequence[str]) -> None:
+        """Forget `keys`."""
         ...
 
 

@@ -95,7 +95,8 @@ class Story:
 
     def note(self, word: str) -> None:
         """Something that the record shall say of the exchange: a cap, a refusal."""
-        self._notes.append(word)
+        if word not in self._notes:
+            self._notes.append(word)
 
     def gives_bytes(self, *, text: bool) -> None:
         """Bytes for the client are ready; `text`: visible text has come by now."""

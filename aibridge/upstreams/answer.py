@@ -17,6 +17,9 @@ Renew = Callable[[AttemptError], Awaitable[httpx2.Response | None]]
 class Answer:
     """An upstream's answer whose first status is known."""
 
+    notes: Sequence[str] = ()
+    """It was asked as it stands."""
+
     def __init__(
         self, upstream: str, response: httpx2.Response, renew: Renew | None, *, verbatim: bool
     ) -> None:
