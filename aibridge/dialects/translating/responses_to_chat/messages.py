@@ -63,7 +63,10 @@ class Messages:
         """A message of the user or the system."""
         self._close()
         if role in SYSTEM:
-            self._done.append({"role": "system", "content": text(value, PARAM)})
+            said = content(value, PARAM)
+            if not isinstance(said, str):
+                raise cannot(f"what is no text in an item of the role `{role}`", PARAM)
+            self._done.append({"role": "system", "content": said})
         else:
             self._done.append({"role": "user", "content": content(value, PARAM)})
 
