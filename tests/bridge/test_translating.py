@@ -191,7 +191,7 @@ def test_reasoning_goes_back_in_the_field_that_it_came_in(
     [thought, call] = answer.output
     assert thought.type == "reasoning" and thought.summary[0].text == "I think"
 
-    kept = {
+    kept: Json = {
         "type": "reasoning",
         "id": thought.id,
         "summary": [],
