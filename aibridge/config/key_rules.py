@@ -12,6 +12,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 
 from aibridge.config.units import SECONDS, Duration
 
+PRINTED = r"^[^\x00-\x1f\x7f]*$"
+"""Without control characters: PostgreSQL has no NUL, and terminals obey others."""
 BUDGET = re.compile(r"(\d{1,9}(?:\.\d{1,6})?)/(\d{1,6})(s|m|h|d)")
 LEAST_PERIOD = 60
 LARGEST = 1_000_000_000
@@ -31,6 +33,9 @@ Budget = Annotated[str, AfterValidator(_budget)]
 Count = Annotated[int, Field(ge=1, le=LARGEST)]
 
 
+Word = Annotated[str, StringConstraints(max_length=500, pattern=PRINTED)]
+
+
 class KeyRules(BaseModel):
     """What a key allows; what is absent is not limited."""
 
@@ -48,7 +53,7 @@ class KeyRules(BaseModel):
     prompts: bool | None = Field(None, description="keep prompts in the records; null: as configured")
     arguments: bool | None = Field(None, description="keep tool arguments; null: as configured")
     results: bool | None = Field(None, description="keep tool results; null: as configured")
-    metadata: dict[str, str] = Field({}, description="words of the operator's own")
+    metadata: dict[Word, Word] = Field({}, max_length=50, description="words of the operator's own")
 
     @property
     def budget_micros(self) -> int | None:
@@ -63,7 +68,7 @@ class KeyRules(BaseModel):
         return int(match[2]) * int(SECONDS[match[3]]) if match else 0
 
 
-Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
+Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200, pattern=PRINTED)]
 
 
 class NewKey(KeyRules):

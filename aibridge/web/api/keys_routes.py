@@ -70,7 +70,9 @@ class AuditQuery(Query):
     """Which rows of the audit."""
 
     limit: int = Field(100, ge=1, le=1000, description="how many")
-    before: str | None = Field(None, max_length=36, description="the id of a row; those before it")
+    before: str | None = Field(
+        None, pattern=r"^[0-9a-f-]{1,36}$", description="the id of a row; those before it"
+    )
 
 
 class AuditRow(BaseModel):
