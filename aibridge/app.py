@@ -46,6 +46,7 @@ from aibridge.web.mcp_routes import PATH as MCP_PATH
 from aibridge.web.mcp_routes import McpRoute, tell_call
 from aibridge.web.models_routes import models
 from aibridge.web.passthrough import Passthrough, passthrough_target
+from aibridge.web.reply import send_error
 from aibridge.web.tools_routes import tools_listing
 from aibridge.web.underway import Underway
 
@@ -145,6 +146,9 @@ class App:
             scope = {**scope, "aibridge.upstream": name, "aibridge.path": path}
             hot = self._hot.get(path) if scope["method"] == "POST" else None
             app = hot or self._passthrough
+        if app is not None and self._running and (full := self._running.recorder.refuses()):
+            await send_error(send, BridgeError(Kind.OVERLOADED, full, retry_after=5))
+            return
         await (app or self._rest)(scope, receive, send)
 
     def _bridge_routes(self) -> dict[str, ASGIApp]:

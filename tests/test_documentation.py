@@ -114,7 +114,7 @@ def test_the_keys_command_of_the_readme_makes_a_key(bridge: Bridge) -> None:
 
 def test_every_command_in_the_table_exists(bridge: Bridge) -> None:
     named = set(re.findall(r"^\| `aibridge (\w+)", README, re.MULTILINE))
-    assert named == {"demo", "serve", "check", "tools", "usage", "keys", "config"}
+    assert named == {"demo", "serve", "check", "tools", "usage", "keys", "records", "config"}
     for name in named:
         run([sys.executable, "-m", "aibridge.cli", name, "--help"], bridge)
 

@@ -37,7 +37,9 @@ class Memory:
         found = {key: self._kept[key][1] for key in keys if key in self._kept}
         return {key: content for key, content in found.items() if content is not None}
 
-    async def put(self, key: bytes, content: bytes, *, newest_wins: bool) -> None:
+    async def put(
+        self, key: bytes, content: bytes, *, newest_wins: bool, caller: str = "", user: str | None = None
+    ) -> None:
         """Keep `content`; a key with two contents that cannot be told apart holds neither."""
         self._forget_old()
         known: bytes | None = content
@@ -91,11 +93,13 @@ class Remembering:
             self._absent.popitem(last=False)
         return found
 
-    async def put(self, key: bytes, content: bytes, *, newest_wins: bool) -> None:
+    async def put(
+        self, key: bytes, content: bytes, *, newest_wins: bool, caller: str = "", user: str | None = None
+    ) -> None:
         """Keep `content` in the store; in the process where the store fails."""
         self._absent.pop(key, None)
         try:
-            await self._store.put(key, content, newest_wins=newest_wins)
+            await self._store.put(key, content, newest_wins=newest_wins, caller=caller, user=user)
         except Exception as error:  # the client waits for its answer
             self._failed("hidden turns are kept in this process only for now", error)
             await self._spare.put(key, content, newest_wins=newest_wins)

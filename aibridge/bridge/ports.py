@@ -122,8 +122,10 @@ class RecallStore(Protocol):
         """What is kept under `keys`; a key with several contents that cannot be told apart is absent."""
         ...
 
-    async def put(self, key: bytes, content: bytes, *, newest_wins: bool) -> None:
-        """Keep `content`; it is there for every worker when this returns.
+    async def put(
+        self, key: bytes, content: bytes, *, newest_wins: bool, caller: str, user: str | None
+    ) -> None:
+        """Keep `content` of a caller and end user; it is there for every worker when this returns.
 
         Where `key` has another content: the newer one where `newest_wins`, else neither.
         """

@@ -108,7 +108,8 @@ class Recall:
         window = [_said(message) for _, message in request.visible()[-WINDOW:]]
         owner, kept = _digest(asdict(whose)), Kept(unit, upstream, request.asked.model).dumps()
         for answer in answers:
-            await self._store.put(_key(owner, window, _said(answer)), kept, newest_wins=whose.named)
+            key = _key(owner, window, _said(answer))
+            await self._store.put(key, kept, newest_wins=whose.named, caller=whose.caller, user=whose.user)
 
     def _within_limit(self, kept: Mapping[int, Kept]) -> dict[int, Kept]:
         """As many as fit, the newest first."""

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from aibridge import __version__
-from aibridge.cli import check, config, demo, keys, serve, tools, usage
+from aibridge.cli import check, config, demo, keys, records, serve, tools, usage
 
 main = typer.Typer(
     help="An OpenAI-compatible proxy that gives any client the tools of your MCP servers.",
@@ -19,6 +19,7 @@ main.add_typer(tools.app, name="tools")
 main.add_typer(keys.app, name="keys")
 main.command(name="config")(config.config)
 main.add_typer(usage.app, name="usage")
+main.add_typer(records.app, name="records")
 
 
 def _show_version(wanted: bool) -> None:

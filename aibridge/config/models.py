@@ -280,6 +280,13 @@ class Records(Model):
     prompts: bool = Field(True, description="keep prompt and reasoning texts")
     arguments: bool = Field(True, description="keep tool arguments")
     results: bool = Field(False, description="keep tool results")
+    journal_limit: Size = Field(1 << 30, description="bytes of all journals in the folder, then `on_full`")
+    on_full: Literal["wait", "drop"] = Field(
+        "wait", description="no room for records: wait (new requests get 503) or drop (they go unrecorded)"
+    )
+    retention: Annotated[Duration | Literal["off"], BeforeValidator(_switch)] = Field(
+        90 * 86400.0, description="rows older than that are deleted, daily; off keeps them"
+    )
     redact: list[Annotated[str, AfterValidator(_pattern)]] = Field(
         [], description="patterns that are masked in kept texts, beside what looks like a credential"
     )

@@ -41,6 +41,19 @@ def journals(folder: Path) -> list[str]:
     return sorted({name.split(".")[0] for name in names})
 
 
+def size_of(path: Path) -> int:
+    """Bytes of a file; none where it is gone."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+def total_size(folder: Path) -> int:
+    """Bytes of all journals in `folder`."""
+    return sum(size_of(path) for path in folder.glob(f"*{SEGMENT}"))
+
+
 def hold(marker: Path) -> int | None:
     """Take the lock of `marker`, made if missing: its descriptor, or None while another holds it.
 

@@ -32,9 +32,11 @@ class HiddenTurns:
         """What is kept under `keys`. Raises DatabaseFailing."""
         return await self._asking.ask(lambda: self._get(keys))
 
-    async def put(self, key: bytes, content: bytes, *, newest_wins: bool) -> None:
+    async def put(
+        self, key: bytes, content: bytes, *, newest_wins: bool, caller: str, user: str | None
+    ) -> None:
         """Keep `content`: committed when this returns. Raises DatabaseFailing."""
-        await self._asking.ask(lambda: self._put(key, content, newest_wins))
+        await self._asking.ask(lambda: self._put(key, content, newest_wins, caller, user))
 
     def _get(self, keys: Sequence[bytes]) -> Mapping[bytes, bytes]:
         table = hidden_turns.c
@@ -44,7 +46,7 @@ class HiddenTurns:
             rows = connection.execute(sa.select(table.key, table.content).where(wanted))
             return {bytes(key): bytes(content) for key, content in rows}
 
-    def _put(self, key: bytes, content: bytes, newest_wins: bool) -> None:
+    def _put(self, key: bytes, content: bytes, newest_wins: bool, caller: str, user: str | None) -> None:
         now = datetime.now(UTC)
         with self._store.writing() as connection:
             if time.monotonic() - self._purged > PURGES_EVERY or not self._purged:
@@ -53,7 +55,7 @@ class HiddenTurns:
             known = _known(connection, key)
             # Two contents under one key of an unnamed caller cannot be told apart: neither is given.
             kept = content if newest_wins or known in (None, (content,)) else None
-            row = {"content": kept, "size": len(kept or b""), "kept_at": now}
+            row = {"content": kept, "size": len(kept or b""), "kept_at": now, "caller": caller, "user": user}
             if known is None:
                 connection.execute(sa.insert(hidden_turns), {"key": key, **row})
             else:

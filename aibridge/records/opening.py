@@ -1,5 +1,6 @@
 """Opens the records: for a server that writes them, and for a command that reads them."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from aibridge.config import Records
@@ -10,6 +11,8 @@ from aibridge.records.journal import Journal
 from aibridge.records.keeper import Keeper
 from aibridge.records.pricing import NO_PRICES, Prices
 from aibridge.records.recorder import Recorder
+from aibridge.records.retention import Retention
+from aibridge.records.room import Room
 from aibridge.records.store import Store
 from aibridge.records.takeover import TakingOver, take_over
 from aibridge.records.writer import Writer
@@ -44,13 +47,20 @@ def open_recorder(config: Records, prices: Prices = NO_PRICES) -> Recorder:
         journal = Journal(folder)
         secret = CallerSecret(store, folder)
         writer = Writer(journal, store, prices)
-        keeper = Keeper([secret.ask_again, TakingOver(folder, store, prices)], writer)
-        return Recorder(config, journal, store, writer, secret, keeper)
+        room = Room(journal, config.journal_limit, config.on_full)
+        chores: list[Callable[[], None]] = [room.look, writer.wake, secret.ask_again]
+        chores += [TakingOver(folder, store, prices), Retention(store, _retention(config))]
+        keeper = Keeper(chores, writer)
+        return Recorder(config, journal, store, writer, secret, keeper, room)
     except OSError as error:
         if journal is not None:
             journal.close()
         store.close()
         raise _unusable(config, error) from error
+
+
+def _retention(config: Records) -> float | None:
+    return None if config.retention == "off" else config.retention
 
 
 def _served_store(config: Records, prices: Prices) -> Store:

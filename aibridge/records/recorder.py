@@ -13,6 +13,7 @@ from aibridge.records.entries import Encoder
 from aibridge.records.failures import DatabaseFailing, RecordsError
 from aibridge.records.journal import Journal
 from aibridge.records.pricing import Prices
+from aibridge.records.room import Room
 
 if TYPE_CHECKING:
     from aibridge.records.answer_ids import AnswerIds
@@ -40,8 +41,10 @@ class Recorder:
         writer: "Writer",
         secret: "CallerSecret",
         keeper: "Keeper",
+        room: Room,
     ) -> None:
         self._encode = Encoder(config)
+        self._room = room
         self._journal, self._store, self._writer = journal, store, writer
         self._secret, self._keeper = secret, keeper
         self._asking = Asking()
@@ -52,11 +55,16 @@ class Recorder:
     def tell(self, fact: Fact) -> None:
         """Keep `fact`: it outlives the process when this returns. Never waits, never raises."""
         try:
-            self._journal.append((self._encode(fact),))
-            self._problem = None
-            self._writer.wake()
+            if self._room.takes(fact):
+                self._room.append(self._encode(fact))
+                self._problem = None
+                self._writer.wake()
         except Exception as error:  # a record is no reason to break an answer
             self._lose(fact, error)
+
+    def refuses(self) -> str | None:
+        """Why no new exchange may begin, in one sentence: what it does could not be recorded."""
+        return self._room.refusal()
 
     def flush(self, within: float = CLOSING) -> bool:
         """Wait until the database has all that was told, `within` seconds at most; whether it has."""
@@ -67,6 +75,7 @@ class Recorder:
         if self._closed:
             return
         self._closed = True
+        self._room.settle()
         self._journal.seal()
         folded = self._writer.flush(within)
         ended = self._keeper.stop() & self._writer.stop()
@@ -115,13 +124,15 @@ class Recorder:
 
     def health(self) -> dict[str, Any]:
         """For `/readyz`: `state` (`ok` or `degraded`), `pending` entries of the journal, `error`."""
-        error = self._problem or self._writer.error or self._asking.error
-        return {"state": "degraded" if error else "ok", "pending": self._pending(), "error": error}
+        error = self._problem or self._room.problem or self._writer.error or self._asking.error
+        told = {"state": "degraded" if error else "ok", "pending": self._pending(), "error": error}
+        lost = sum(self.lost().values())
+        return {**told, "lost": lost} if lost else told
 
     def lost(self) -> dict[str, int]:
         """How many facts could not be kept, by kind of failure."""
-        refused = self._writer.left_out
-        return {**self._lost, "EntryRefused": refused} if refused else dict(self._lost)
+        counted = {"EntryRefused": self._writer.left_out, "JournalFull": self._room.dropped}
+        return {**self._lost, **{kind: number for kind, number in counted.items() if number}}
 
     def _pending(self) -> int:
         return max(0, self._journal.appended - self._writer.folded)

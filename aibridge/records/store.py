@@ -18,7 +18,9 @@ from aibridge.config import DatabaseUrl
 from aibridge.masking import mask
 from aibridge.records import engines
 from aibridge.records.databases import open_database
+from aibridge.records.deleting import KEYS
 from aibridge.records.failures import DatabaseFailing, EntryRefused, RecordsError
+from aibridge.records.forgetting import sweep
 from aibridge.records.migrations import is_current
 from aibridge.records.rows import STARTED, UPSERTS, Row, Upsert, Values
 from aibridge.records.summaries import outdate, past_days
@@ -66,10 +68,12 @@ class Store:
             groups[upsert].append(values)
         changed = _past_days(groups)
         with self.writing() as connection:
+            self.database.with_folders(connection)
             outdate(connection, changed)
             for upsert, group in groups.items():
                 if group:
                     connection.execute(self._statement(upsert, group[0]), group)
+            sweep(connection, _exchanges_of(groups))
 
     def interrupt(self, worker: str) -> int:
         """Mark what still runs of the ended process `worker` as interrupted; how many there were.
@@ -83,7 +87,11 @@ class Store:
             "error_message": "the process that served this exchange ended before the exchange did",
         }
         with self.writing() as connection:
-            return connection.execute(sa.update(exchanges).where(ran).values(ending)).rowcount
+            self.database.with_folders(connection)
+            ids = list(connection.scalars(sa.select(exchanges.c.id).where(ran)))
+            connection.execute(sa.update(exchanges).where(ran).values(ending))
+            sweep(connection, ids)
+        return len(ids)
 
     def caller_secret(self, offered: bytes | None = None) -> bytes:
         """32 random bytes, made once for all processes that share the database; `offered` if it has none.
@@ -153,6 +161,16 @@ class Store:
             dialect = self.engine.dialect.name
             self._statements[key] = engines.upsert(dialect, upsert.table, values.keys(), upsert.once)
         return self._statements[key]
+
+
+def _exchanges_of(groups: Mapping[Upsert, list[Values]]) -> set[str]:
+    """The exchanges to which the rows belong."""
+    return {
+        values[KEYS[upsert.table].name]
+        for upsert, group in groups.items()
+        if upsert.table in KEYS
+        for values in group
+    }
 
 
 def _past_days(groups: Mapping[Upsert, list[Values]]) -> set[str]:

@@ -109,13 +109,14 @@ def past_days(ids: Iterable[str], times: Iterable[datetime], now: datetime) -> s
     Ids tell their time (UUIDv7); what is no such id is taken to be of today.
     """
     today = datetime(now.year, now.month, now.day, tzinfo=UTC)
-    first = _id_at(today)
+    first = id_at(today)
     days = {_id_day(each) for each in ids if each < first}
     days |= {str(each.date()) for each in times if each < today}
     return {day for day in days if day is not None}
 
 
-def _id_at(when: datetime) -> str:
+def id_at(when: datetime) -> str:
+    """The least id of an exchange that begins then."""
     text = f"{int(when.timestamp() * 1000):012x}"
     return f"{text[:8]}-{text[8:]}"
 

@@ -180,6 +180,16 @@ hidden_turns = Table(
     Column("content", sa.LargeBinary, comment="null: several that cannot be told apart"),
     Column("size", sa.Integer, nullable=False),
     Column("kept_at", UtcTime, nullable=False, index=True),
+    Column("caller", sa.Text),
+    Column("user", sa.Text),
+)
+
+forgotten = Table(
+    "forgotten",
+    metadata,
+    Column("property", sa.String(16), primary_key=True, comment="user, caller or key_id"),
+    Column("value", sa.Text, primary_key=True),
+    Column("before", UtcTime, nullable=False, comment="exchanges that began earlier"),
 )
 
 answer_ids = Table(

@@ -166,7 +166,9 @@ def test_a_round_that_is_cut_after_its_usage_has_the_upstreams_figures() -> None
 class _Broken(Memory):
     """A bug in the middle of an exchange."""
 
-    async def put(self, key: bytes, content: bytes, *, newest_wins: bool) -> None:
+    async def put(
+        self, key: bytes, content: bytes, *, newest_wins: bool, caller: str = "", user: str | None = None
+    ) -> None:
         raise RuntimeError("secret")
 
 

@@ -61,7 +61,9 @@ class _Away:
     async def get(self, keys: Sequence[bytes]) -> Mapping[bytes, bytes]:
         raise ConnectionError
 
-    async def put(self, key: bytes, content: bytes, *, newest_wins: bool) -> None:
+    async def put(
+        self, key: bytes, content: bytes, *, newest_wins: bool, caller: str, user: str | None
+    ) -> None:
         raise ConnectionError
 
 

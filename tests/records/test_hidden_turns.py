@@ -27,7 +27,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 def put(turns: HiddenTurns, key: bytes, content: bytes, *, newest_wins: bool = False) -> None:
-    asyncio.run(turns.put(key, content, newest_wins=newest_wins))
+    asyncio.run(turns.put(key, content, newest_wins=newest_wins, caller="c", user="u"))
 
 
 def get(turns: HiddenTurns, *keys: bytes) -> dict[bytes, bytes]:

@@ -126,7 +126,9 @@ def test_recall_is_a_miss_at_once_while_the_server_is_away(kept: Place, postgres
         return told
 
     with recording(kept.config()) as recorder:
-        asyncio.run(recorder.hidden_turns().put(b"1" * 32, b"content", newest_wins=True))
+        asyncio.run(
+            recorder.hidden_turns().put(b"1" * 32, b"content", newest_wins=True, caller="c", user=None)
+        )
         with _away(postgres):
             assert all("refused" in error or "closed" in error for error in asyncio.run(ask(50)))
             assert recorder.health()["state"] == "degraded"
@@ -141,7 +143,7 @@ def test_a_server_that_stands_still_holds_up_neither_recall_nor_a_stop(
     before = set(threading.enumerate())
     recorder = open_records(kept.config())
     turns = recorder.hidden_turns()
-    asyncio.run(turns.put(b"1" * 32, b"content", newest_wins=True))
+    asyncio.run(turns.put(b"1" * 32, b"content", newest_wins=True, caller="c", user=None))
     postgres.pause()
     try:
         for _ in range(20):

@@ -1,0 +1,111 @@
+"""Forgets everything of one user, caller or key: what is in the database, and what is still to come into it.
+
+Journals of living processes may hold facts of them, and exchanges of theirs may run. So a demand is kept for
+a while, and each fold deletes, in its own transaction, the ended exchanges that a demand meets.
+"""
+
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+from sqlalchemy import Column, ColumnElement, Connection
+
+from aibridge.records import engines
+from aibridge.records.deleting import BATCH, KEYS, delete_exchanges
+from aibridge.records.tables import exchanges, forgotten, hidden_turns
+
+if TYPE_CHECKING:
+    from aibridge.records.store import Store
+
+OF_EXCHANGES: Mapping[str, Column[str]] = {
+    "user": exchanges.c.user,
+    "caller": exchanges.c.caller,
+    "key_id": exchanges.c.key_id,
+}
+OF_TURNS: Mapping[str, Column[str]] = {
+    "user": hidden_turns.c.user,
+    "caller": hidden_turns.c.caller,
+    "key_id": hidden_turns.c.caller,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Whom:
+    """Whose rows: `property` is one of OF_EXCHANGES."""
+
+    property: str
+    value: str
+
+
+def count(connection: Connection, whom: Whom) -> Counter[str]:
+    """How many rows of which table are theirs."""
+    theirs = sa.select(exchanges.c.id).where(OF_EXCHANGES[whom.property] == whom.value)
+    found = {table.name: _count(connection, key.in_(theirs)) for table, key in KEYS.items()}
+    turns = OF_TURNS[whom.property] == whom.value
+    return Counter({**found, "hidden_turns": _count(connection, turns)})
+
+
+def forget(store: "Store", whom: Whom) -> Counter[str]:
+    """Delete all rows of `whom`, and those that are still to come; how many rows of which table there were.
+
+    What an exchange that runs has not told yet goes with its end. Raises DatabaseFailing.
+    """
+    _demand(store, whom)
+    gone: Counter[str] = Counter()
+    theirs = OF_EXCHANGES[whom.property] == whom.value
+    ended = sa.select(exchanges.c.id).where(theirs, exchanges.c.status != "running").limit(BATCH)
+    while True:
+        with store.writing() as connection:
+            if not (ids := list(connection.scalars(ended))):
+                break
+            gone.update(delete_exchanges(connection, ids))
+    with store.writing() as connection:
+        running = sa.select(exchanges.c.id).where(theirs)
+        for table, key in KEYS.items():
+            if table is not exchanges:  # it says whose the rest is that comes
+                gone[table.name] += connection.execute(sa.delete(table).where(key.in_(running))).rowcount
+        turns = sa.delete(hidden_turns).where(OF_TURNS[whom.property] == whom.value)
+        gone["hidden_turns"] += connection.execute(turns).rowcount
+    return gone
+
+
+def sweep(connection: Connection, ids: Collection[str]) -> None:
+    """Delete those of the exchanges `ids` that a demand meets; in the transaction that folded them."""
+    demands = connection.execute(sa.select(forgotten)).all()
+    if not demands:
+        return
+    meets = sa.or_(
+        *(
+            sa.and_(OF_EXCHANGES[each.property] == each.value, exchanges.c.started_at < each.before)
+            for each in demands
+        )
+    )
+    for some in _batches(list(ids)):
+        met = sa.select(exchanges.c.id).where(
+            exchanges.c.id.in_(some), exchanges.c.status != "running", meets
+        )
+        if found := list(connection.scalars(met)):
+            delete_exchanges(connection, found)
+    for each in demands:
+        turns = sa.and_(OF_TURNS[each.property] == each.value, hidden_turns.c.kept_at < each.before)
+        connection.execute(sa.delete(hidden_turns).where(turns))
+
+
+def _demand(store: "Store", whom: Whom) -> None:
+    """From here on every fold knows; those that did not have committed."""
+    row = {"property": whom.property, "value": whom.value, "before": datetime.now(UTC)}
+    with store.writing() as connection:
+        store.database.alone(connection)
+        connection.execute(engines.upsert(connection.dialect.name, forgotten, row.keys(), ()), row)
+
+
+def _count(connection: Connection, which: ColumnElement[bool]) -> int:
+    return int(connection.scalar(sa.select(sa.func.count()).where(which)) or 0)
+
+
+def _batches(ids: list[str]) -> Iterator[list[str]]:
+    for at in range(0, len(ids), BATCH):
+        yield ids[at : at + BATCH]
