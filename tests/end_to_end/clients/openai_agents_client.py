@@ -1,10 +1,11 @@
-"""OpenAI's Agents SDK on chat completions: `Runner.run` and `Runner.run_streamed` with a session."""
+"""OpenAI's Agents SDK on chat completions and responses: `run` and `run_streamed` with a session."""
 
 import asyncio
 
 from agents import (
     Agent,
     OpenAIChatCompletionsModel,
+    OpenAIResponsesModel,
     Runner,
     SQLiteSession,
     function_tool,
@@ -18,13 +19,14 @@ from tests.end_to_end.clients import lines
 def begin(way: str, base_url: str) -> lines.Say:
     """A conversation; the session remembers it."""
     client = AsyncOpenAI(base_url=base_url, api_key="dummy")
-    model = OpenAIChatCompletionsModel(model="scripted-1", openai_client=client)
+    kind = OpenAIResponsesModel if way.startswith("responses_") else OpenAIChatCompletionsModel
+    model = kind(model="scripted-1", openai_client=client)
     agent = Agent(name="a", instructions="Be brief.", model=model, tools=[function_tool(lines.colour)])
     session = SQLiteSession("conversation")
     runner = asyncio.Runner()
 
     async def run(prompt: str) -> str:
-        if way == "run":
+        if way.removeprefix("responses_") == "run":
             return str((await Runner.run(agent, prompt, session=session)).final_output)
         streamed = Runner.run_streamed(agent, prompt, session=session)
         async for _ in streamed.stream_events():
