@@ -13,8 +13,10 @@ pytest.register_assert_rewrite("tests.end_to_end.conversations", "tests.end_to_e
 
 @pytest.fixture(scope="package")
 def shared_bridge(shared_model: Model, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bridge]:
+    # Failures are scripted here, and have to reach the client as the upstream says them.
+    as_it_is = {"retries": 0, "breaker": "off"}
     config = {
-        "upstreams": {"scripted": {"base_url": shared_model.base_url}},
+        "upstreams": {"scripted": {"base_url": shared_model.base_url, **as_it_is}},
         "mcp_servers": {"demo": {"command": sys.executable, "args": ["-m", "aibridge.demo.tools"]}},
     }
     with Bridge(tmp_path_factory.mktemp("bridge"), config) as bridge:

@@ -96,7 +96,14 @@ def codex_bridge(
     upstream: str, shared_model: Model, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Bridge]:
     config = {
-        "upstreams": {"scripted": {"base_url": shared_model.base_url, "apis": [upstream], "retries": 0}},
+        "upstreams": {
+            "scripted": {
+                "base_url": shared_model.base_url,
+                "apis": [upstream],
+                "retries": 0,
+                "breaker": "off",
+            }
+        },
         "mcp_servers": {
             "demo": {"command": sys.executable, "args": ["-m", "aibridge.demo.tools"]},
             "time": {"command": str(python_program("mcp-server-time")), "args": ["--local-timezone", "UTC"]},
