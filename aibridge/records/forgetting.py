@@ -74,7 +74,8 @@ def forget(store: "Store", whom: Whom) -> Counter[str]:
 
 def sweep(connection: Connection, ids: Collection[str]) -> None:
     """Delete those of the exchanges `ids` that a demand meets; in the transaction that folded them."""
-    demands = connection.execute(sa.select(forgotten)).all()
+    known = forgotten.c.property.in_(OF_EXCHANGES)
+    demands = connection.execute(sa.select(forgotten).where(known)).all()
     if not demands:
         return
     meets = sa.or_(
