@@ -25,11 +25,13 @@ from aibridge import config as configuration
 from aibridge import records, tools, upstreams
 from aibridge.access import Access
 from aibridge.bridge.bridge import Bridge
+from aibridge.bridge.keeping import Keeping
 from aibridge.bridge.limits import Limits
 from aibridge.bridge.memory import Memory, Remembering
 from aibridge.bridge.pointing import Pointing
 from aibridge.bridge.ports import RecallStore
 from aibridge.bridge.recall import Recall
+from aibridge.bridge.translating import Translations
 from aibridge.config import Config
 from aibridge.dialects import DIALECTS, OPENAI
 from aibridge.errors import BridgeError, Kind
@@ -213,6 +215,7 @@ class App:
             turn_separator=settings.turn_separator,
             recall=Recall(_recall_store(settings.recall, recorder), settings.recall_limit),
             pointing=Pointing(recorder.answer_ids()),
+            translations=Translations(Keeping(recorder.answer_ids())),
             limits=Limits(settings.max_rounds, settings.max_tool_calls, settings.deadline),
         )
         endpoint = tools.Endpoint(

@@ -68,7 +68,8 @@ def test_make_knows_the_commands_of_the_readme() -> None:
 
 
 def test_the_configuration_of_the_readme_is_valid() -> None:
-    (text,) = blocks("yaml")
+    text, translated = blocks("yaml")
+    assert parse(yaml.safe_load(translated)).upstreams["local"].apis == ["chat_completions"]
     config = parse(yaml.safe_load(text), environ={"OPENAI_API_KEY": "sk-test"})
     assert list(config.upstreams) == ["openai"] and list(config.mcp_servers) == ["time"]
 

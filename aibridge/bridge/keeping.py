@@ -1,7 +1,7 @@
 """Answers that aibridge keeps because their upstream does not: to go on from, to refer to, to read again.
 
-An answer rests under its id with the items that its request brought and the one before it; each of its
-items rests under its own id. Whose they are is part of the key: nobody else finds them.
+An answer rests under its id with the items that its request brought and the id of the one before it; the
+ids of its items lead to it. Whose they are is part of the key: nobody else finds them.
 """
 
 import hashlib
@@ -52,39 +52,29 @@ class Keeping:
         if not isinstance(items, list):
             return items
         ids = [item.get("id") for item in items if _refers(item)]
-        found = await self._get([str(id_) for id_ in ids], caller) if ids else {}
+        found = await self._items([str(id_) for id_ in ids], caller) if ids else {}
         for id_ in ids:
             if str(id_) not in found:
                 raise BridgeError(Kind.NOT_FOUND, f"Item with id '{id_}' not found.", "input")
         return [found[str(item["id"])] if _refers(item) else item for item in items]
 
-    async def keep(self, answer: Json, shown: Json, own: Sequence[Json], caller: str) -> None:
-        """Keep an answer: as it goes on upstream, and as it was shown."""
-        contents = {str(item["id"]): item for item in (*own, *answer["output"]) if item.get("id")}
+    async def keep(self, answer: Json, own: Sequence[Json], caller: str) -> None:
+        """Keep an answer, and the items that its request brought."""
+        contents: dict[str, Any] = {item["id"]: {"answer": answer["id"]} for item in answer["output"]}
         whole = {
             "input": list(own),
             "output": answer["output"],
             "previous": answer.get("previous_response_id"),
-            "shown": shown,
         }
         contents[answer["id"]] = whole
         await self._put(contents, caller)
 
-    async def answer(self, id_: str, caller: str) -> Json | None:
-        """An answer that was kept: `input`, `output`, `previous`, `shown`."""
-        return (await self._get([id_], caller)).get(id_)
-
-    async def forget(self, id_: str, caller: str) -> bool:
-        """Forget an answer with its items; whether it was there."""
-        found = await self.answer(id_, caller)
-        if found is None:
-            return False
-        keys = [_key(each, caller) for each in (id_, *(str(item.get("id")) for item in found["output"]))]
-        for key in keys:
-            self._drop(key)
-        if self._store is not None:
-            await self._store.delete(keys)
-        return True
+    async def _items(self, ids: Sequence[str], caller: str) -> dict[str, Any]:
+        """Items by their ids: each rests in its answer."""
+        leads = {lead["answer"] for lead in (await self._get(ids, caller)).values() if "answer" in lead}
+        answers = await self._get(sorted(leads), caller) if leads else {}
+        items = [item for answer in answers.values() for item in answer["output"]]
+        return {item["id"]: item for item in items if item["id"] in ids}
 
     async def _get(self, ids: Sequence[str], caller: str) -> dict[str, Any]:
         keys = {_key(id_, caller): id_ for id_ in ids}

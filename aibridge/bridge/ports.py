@@ -143,10 +143,6 @@ class AnswerStore(Protocol):
         """Keep `contents` by key; every worker has them when this returns."""
         ...
 
-    async def delete(self, keys: Sequence[str]) -> None:
-        """Forget `keys`."""
-        ...
-
 
 class PointerStore(Protocol):
     """Where ids of answers rest that lead elsewhere upstream, for as long as upstreams keep answers."""

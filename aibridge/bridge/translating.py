@@ -163,7 +163,7 @@ class Translated:
     async def keep(self, asked: Asked, translation: Translation) -> None:
         """Keep the answer, before its client can come back with it."""
         if asked.keeps and translation.kept:
-            await self._keeping.keep(translation.kept, translation.shown, asked.own_input, self._caller)
+            await self._keeping.keep(translation.kept, asked.own_input, self._caller)
 
 
 class _Answer:

@@ -1,6 +1,7 @@
-"""Ids of answers that lead elsewhere upstream, beside the records: for a month, shared by all processes.
+"""Ids of answers, beside the records: for a month, shared by all processes.
 
-Knows ids and bytes; where they lead is the engine's business (bridge.pointing).
+Knows ids and bytes; where they lead upstream (bridge.pointing), or what was answered where no upstream keeps
+it (bridge.keeping), is the engine's business.
 """
 
 import time
@@ -20,7 +21,7 @@ PURGES_EVERY = 3600.0
 
 
 class AnswerIds:
-    """What `bridge.ports.PointerStore` asks for, in the records' database."""
+    """What `bridge.ports.PointerStore` and `AnswerStore` ask for, in the records' database."""
 
     def __init__(self, store: Store, asking: Asking) -> None:
         self._store, self._asking = store, asking

@@ -9,6 +9,7 @@ from starlette.responses import JSONResponse, Response
 from aibridge.dialects import OPENAI
 from aibridge.errors import BridgeError
 from aibridge.web.callers import Door
+from aibridge.web.codex_models import codex_model
 
 
 class Listed(Protocol):
@@ -29,7 +30,7 @@ Merged = Callable[[Sequence[tuple[bytes, bytes]], str], Awaitable[Listed]]
 
 
 def models(merged: Callable[[], Merged], door: Door) -> Callable[[Request], Awaitable[Response]]:
-    """The endpoint; it tells what the caller's key allows.
+    """The endpoint; it tells what the caller's key allows, to Codex in the form that it reads.
 
     `x-aibridge-unavailable` names upstreams that gave no list.
     """
@@ -42,6 +43,9 @@ def models(merged: Callable[[], Merged], door: Door) -> Callable[[Request], Awai
             return Response(OPENAI.error_body(error), error.kind.status, media_type="application/json")
         data = [model for model in listed.models if caller.rights.allow_model(str(model.get("id")))]
         headers = {"x-aibridge-unavailable": ", ".join(listed.unavailable)} if listed.unavailable else {}
+        if "client_version" in request.query_params:  # Codex says its own
+            codex = [codex_model(model, place) for place, model in enumerate(data)]
+            return JSONResponse({"models": codex}, headers=headers)
         return JSONResponse({"object": "list", "data": data}, headers=headers)
 
     return list_models

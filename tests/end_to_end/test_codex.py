@@ -33,9 +33,9 @@ class Codex:
     def __init__(self, folder: Path, base_url: str) -> None:
         self._program, self._folder = node_program("codex"), folder / "work"
         self._env = clean_env(folder / "home", AIBRIDGE_API_KEY="any")
-        self._folder.mkdir()
+        self._folder.mkdir(exist_ok=True)
         settings = folder / "home" / ".codex" / "config.toml"
-        settings.parent.mkdir()
+        settings.parent.mkdir(exist_ok=True)
         settings.write_text(readme_configuration().replace(README_URL, base_url))
 
     def run(self, prompt: str, *options: str, status: int = 0) -> list[Json]:
@@ -85,7 +85,7 @@ def _said(model: Model) -> list[list[Json]]:
     return [each.body.get("input") or each.body["messages"] for each in model.asked]
 
 
-@pytest.fixture(scope="module", params=["responses"])
+@pytest.fixture(scope="module", params=["responses", "chat_completions"])
 def upstream(request: pytest.FixtureRequest) -> str:
     """The one API that the upstream speaks."""
     return str(request.param)
@@ -126,6 +126,19 @@ def test_codex_gets_a_text(codex: Callable[[], Codex], codex_bridge: Bridge) -> 
     assert (record["client"], record["api"], record["status"]) == ("codex", "responses", "completed")
     assert record["session_id"] == events[0]["thread_id"]
     assert record["injected_tools"] > 0
+
+
+def test_codex_finds_its_model_in_the_list(
+    codex: Callable[[], Codex], codex_bridge: Bridge, model: Model
+) -> None:
+    unknown = "Model metadata for"
+    assert unknown in json.dumps(codex().run("say Hello.", "-m", "scripted-1"))
+    catalog = f"model_providers.aibridge.model_catalog_url='{codex_bridge.base_url}/models'"
+    discovery = ("-m", "scripted-1", "-c", catalog, "-c", "features.api_key_model_discovery=true")
+    events = codex().run("say Hello.", *discovery)
+    assert _texts(events) == ["Hello."]
+    assert unknown not in json.dumps(events)
+    assert "You are a coding agent" in json.dumps(_said(model)[-1])
 
 
 def test_codex_gets_an_answer_made_with_a_tool_of_a_real_mcp_server(

@@ -36,12 +36,7 @@ class Translation(Protocol):
 
     @property
     def kept(self) -> Mapping[str, Any]:
-        """The answer as it is kept, once it has ended."""
-        ...
-
-    @property
-    def shown(self) -> Mapping[str, Any]:
-        """The same as the client saw it."""
+        """The answer as it is kept, once it has ended; nothing where it failed."""
         ...
 
     def take(self, chunk: bytes) -> bytes:

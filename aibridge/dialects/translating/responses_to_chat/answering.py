@@ -20,7 +20,7 @@ from aibridge.dialects.translating.responses_to_chat.items import (
     Reasoning,
     logprobs_of,
 )
-from aibridge.dialects.translating.responses_to_chat.request import ENCRYPTED, ChatAsked
+from aibridge.dialects.translating.responses_to_chat.request import ChatAsked
 from aibridge.wire.json_text import dumps
 from aibridge.wire.sse import encode
 
@@ -38,7 +38,6 @@ class Answering:
         self._tools = asked.tools
         self._reader = Reader(Names(frozenset(), self._tools.names), 1, keep_message=True)
         self._summary = bool((value.get("reasoning") or {}).get("summary"))
-        self._seals = ENCRYPTED in (value.get("include") or ())
         self._response: Json = {}
         self._items: list[Item] = []
         self._message: Message | None = None
@@ -48,7 +47,7 @@ class Answering:
         self._untaken: list[bytes] = []
         self.finished = self.failed = False
         self.final: Json = {}
-        self.kept: Json = {}
+        self.whole = False
 
     def events(self) -> bytes:
         """The events since they were taken last."""
@@ -95,9 +94,9 @@ class Answering:
         self._remember_rest()
         cut = reason in CUT_SHORT
         self._end_items("incomplete" if cut else "completed")
-        visible = [item.value() for item in self._items if self._shows(item)]
-        self.final = responses.ended(self._response, visible, reason, self._reader.usage)
-        self.kept = {**self.final, "output": [item.kept() for item in self._items]}
+        output = [item.value() for item in self._items]
+        self.final = responses.ended(self._response, output, reason, self._reader.usage)
+        self.whole = True
         kind = "response.incomplete" if self.final["status"] == "incomplete" else "response.completed"
         self._emit(kind, response=self.final)
 
@@ -132,9 +131,7 @@ class Answering:
         return self._reasoning
 
     def _reasoning_item(self, name: str) -> Reasoning:
-        item = Reasoning(
-            self._emit, _new("rs"), len(self._items), name, summary=self._summary, seals=self._seals
-        )
+        item = Reasoning(self._emit, _new("rs"), len(self._items), name, summary=self._summary)
         self._items.append(item)
         return item
 
@@ -205,13 +202,7 @@ class Answering:
             self._end_reasoning()
             item = self._reasoning_item("")
             item.fields, item.calls = fields, calls
-            if self._seals:
-                item.begins()
-            else:
-                item.status = "completed"
-
-    def _shows(self, item: Item) -> bool:
-        return self._seals or not isinstance(item, Reasoning) or item.has_text
+            item.begins()
 
     def _emit(self, kind: str, **fields: Any) -> None:
         event = {"type": kind, "sequence_number": self._number, **fields}

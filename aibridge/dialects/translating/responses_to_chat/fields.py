@@ -43,10 +43,14 @@ HINTS = frozenset(
 """The same in both. They say nothing about the answer: where an upstream refuses them they are left out."""
 ANSWERED = frozenset({"metadata"})
 """Only told back with the answer."""
-IGNORED = frozenset({"client_metadata", "context_management", "max_tool_calls", "truncation"})
+IGNORED = frozenset(
+    {"background_options", "client_metadata", "context_management", "max_tool_calls", "truncation"}
+)
 """Left out, and told: of the client itself; what a server does on its own when a context is full; a limit of
 built-in tools, of which there are none."""
-REFUSED = frozenset({"background", "conversation", "moderation", "multi_agent", "prompt"})
+REFUSED = frozenset(
+    {"access_programs", "background", "conversation", "image", "moderation", "multi_agent", "prompt"}
+)
 """They need a server that keeps things or acts by itself."""
 IDLE: Mapping[str, tuple[Any, ...]] = {
     "background": (False,),

@@ -26,10 +26,6 @@ class Item:
         """The item as it is now."""
         raise NotImplementedError
 
-    def kept(self) -> Json:
-        """The item as it is kept for later requests."""
-        return self.value()
-
     def begins(self) -> None:
         """It is there."""
         self._emit("response.output_item.added", output_index=self._index, item=self.value())
@@ -118,11 +114,9 @@ class Message(Item):
 class Reasoning(Item):
     """What the model thought; as a summary where one was asked for, since many clients show only that."""
 
-    def __init__(
-        self, emit: Emit, item_id: str, index: int, name: str, *, summary: bool, seals: bool
-    ) -> None:
+    def __init__(self, emit: Emit, item_id: str, index: int, name: str, *, summary: bool) -> None:
         super().__init__(emit, item_id, index)
-        self._name, self._summary, self._seals = name, summary, seals
+        self._name, self._summary = name, summary
         self._pieces: list[str] = []
         self._begun = False
         self._text = ""
@@ -130,27 +124,15 @@ class Reasoning(Item):
         self.calls: dict[str, Json] = {}
 
     def value(self) -> Json:
-        """The item."""
-        return self._value(seals=self._seals)
-
-    def kept(self) -> Json:
-        """Always with what goes back upstream."""
-        return self._value(seals=True)
-
-    def _value(self, *, seals: bool) -> Json:
+        """The item; what goes back upstream is sealed in it, asked for or not: rounds need it too."""
         item: Json = {"id": self.id, "type": "reasoning", "summary": []}
         if self._begun and self._summary:
             item["summary"] = [{"type": "summary_text", "text": self._text}]
         elif self._begun:
             item["content"] = [{"type": "reasoning_text", "text": self._text}]
-        if seals and self.status != "in_progress":
+        if self.status != "in_progress":
             item["encrypted_content"] = thoughts.sealed(self.fields, self.calls)
         return {**item, "status": self.status}
-
-    @property
-    def has_text(self) -> bool:
-        """False where it only holds what goes back upstream."""
-        return self._begun
 
     def thinks(self, text: str) -> None:
         """A piece of it."""

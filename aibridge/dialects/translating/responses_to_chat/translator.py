@@ -65,13 +65,8 @@ class _Stream:
 
     @property
     def kept(self) -> Mapping[str, Any]:
-        """The answer as it is kept."""
-        return self._answering.kept
-
-    @property
-    def shown(self) -> Mapping[str, Any]:
-        """The answer as the client saw it."""
-        return self._answering.final
+        """The answer as it is kept; nothing where it failed."""
+        return self._answering.final if self._answering.whole else {}
 
     def take(self, chunk: bytes) -> bytes:
         """The client's events for bytes of the upstream."""
@@ -130,13 +125,8 @@ class _Whole:
 
     @property
     def kept(self) -> Mapping[str, Any]:
-        """The answer as it is kept."""
-        return self._answering.kept
-
-    @property
-    def shown(self) -> Mapping[str, Any]:
-        """The answer as the client saw it."""
-        return self._answering.final
+        """The answer as it is kept; nothing where it failed."""
+        return self._answering.final if self._answering.whole else {}
 
     def take(self, chunk: bytes) -> bytes:
         """Nothing before all is there."""
