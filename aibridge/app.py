@@ -39,7 +39,7 @@ from aibridge.nouns import RoundEnded
 from aibridge.telemetry.endings import all_of, log_failures
 from aibridge.telemetry.metrics import CONTENT_TYPE, exposition
 from aibridge.telemetry.upstreams import Fallbacks, Upstreams
-from aibridge.web.api import AdminGuard, Api, ApiRoute, KeyRoutes
+from aibridge.web.api import AdminGuard, Api, ApiRoute, KeyRoutes, usage_routes
 from aibridge.web.bridge_routes import BridgeRoute
 from aibridge.web.callers import Door
 from aibridge.web.guard import Guard
@@ -175,7 +175,12 @@ class App:
             lambda: self.rooms().access.keyring.look(),
             failing=records.DatabaseFailing,
         )
-        return keys.routes()
+        usage = usage_routes(
+            lambda: self.rooms().recorder.questions(self.prices),
+            wrong=records.RecordsError,
+            failing=records.DatabaseFailing,
+        )
+        return (*usage, *keys.routes())
 
     def _guard(self) -> ASGIApp:
         server = self.config.server

@@ -4,6 +4,9 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from aibridge.cli.bars import timings
+from aibridge.cli.figures import dollars
+
 if TYPE_CHECKING:
     from aibridge.records.queries import Story
 
@@ -25,11 +28,8 @@ def story_lines(story: "Story") -> Iterator[str]:
         yield from _round(story, number)
     yield ""
     yield from _ending(row)
-
-
-def dollars(micros: int | None) -> str:
-    """Micro-dollars as people write them; a dash where no price is known."""
-    return "–" if micros is None else f"${micros / 1_000_000:,.4f}"
+    yield from timings(row, story.calls)
+    yield from _run(story)
 
 
 def _who(row: Row) -> Iterator[str]:
@@ -83,7 +83,8 @@ def _tokens(usage: Row) -> str:
     more = (("output", "out"), ("reasoning", "of them reasoning"))
     figures = [f"{usage[name]:,} {word}" for name, word in (*names, *more) if usage[name]]
     source = " (estimated)" if usage["source"] == "estimated" else ""
-    cost = "" if usage["cost_micros"] is None else f", {dollars(usage['cost_micros'])}"
+    known = usage["cost_micros"] is not None
+    cost = f", {dollars(usage['cost_micros'])} ({usage['price_source']})" if known else ", price unknown"
     return f"tokens {', '.join(figures) or '0'}{source}{cost}"
 
 
@@ -117,19 +118,21 @@ def _ending(row: Row) -> Iterator[str]:
         yield f"  recalled   {_number(row['recalled_turns'], 'hidden turn')} put back"
     if row["notes"]:
         yield f"  notes      {row['notes']}"
-    if timings := list(_timings(row)):
-        yield f"  timings    {', '.join(timings)}"
 
 
-def _timings(row: Row) -> Iterator[str]:
-    for name, word in (("first_byte_ms", "first byte"), ("first_text_ms", "first text")):
-        if row[name] is not None:
-            yield f"{word} after {row[name]} ms"
-    for name, word in (("upstream_ms", "upstream"), ("tools_ms", "tools")):
-        if row[name] is not None:
-            yield f"{word} {row[name]} ms"
-    if row["overhead_ms"] is not None:
-        yield f"aibridge's own {row['overhead_ms']:.2f} ms"
+def _run(story: "Story") -> Iterator[str]:
+    """The other exchanges of the agent run, this one marked."""
+    if len(story.run) < 2:
+        return
+    yield ""
+    yield f"Run of {len(story.run)} exchanges that answer each other's calls"
+    for each in story.run:
+        mark = "→" if each["id"] == story.exchange["id"] else " "
+        took = ""
+        if each["started_at"] and each["ended_at"]:
+            took = f"  {(each['ended_at'] - each['started_at']).total_seconds():.1f} s"
+        when = _time(each["started_at"])[11:19]
+        yield f"{mark} {each['id']}  {when}  {each['status']}  {each['model'] or '–'}{took}"
 
 
 def _text(name: str, text: str, indent: str) -> Iterator[str]:

@@ -1,39 +1,38 @@
-"""`aibridge usage`: totals of the records, and one exchange told as a story.
+"""`aibridge usage`: totals of the records, lists, one exchange told as a story, a live view, exports.
 
 Folds first what ended processes left behind, so that it tells the truth also when no server runs.
-Figures come from `aibridge.records.queries`, the story's words are in `stories`.
+The figures come from `aibridge.records.questions`, as those of `/api` do; how they look is in `stories` and
+`figures`.
 """
 
-import csv
-import io
-import json
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, fields
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
+from aibridge.cli.filters import narrowed
 from aibridge.cli.options import ConfigOption, fail, load_config, printable, warn
+from aibridge.nouns import By, Filter, Total
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
-
-    from aibridge.nouns import Total
+    from aibridge.records.questions import Questions
 
 app = typer.Typer(help="The records: what was used, by whom, for how much.", no_args_is_help=False)
-BY = ("model", "user", "key", "client", "tool", "server", "day", "upstream", "session", "caller")
+BY: tuple[str, ...] = get_args(By)
+WEEK = "7d"
+LinesOption = Annotated[int, typer.Option("--lines", "-n", min=0, max=10_000, help="How many at most.")]
 
 
 @app.callback(invoke_without_command=True)
+@narrowed(since=WEEK)
 def usage(
     context: typer.Context,
+    wanted: Filter,
     by: Annotated[str, typer.Option("--by", help=f"Group by {', '.join(BY)}.")] = "model",
-    since: Annotated[str, typer.Option(help="How far back: 12h, 7d, or all.")] = "7d",
     form: Annotated[str, typer.Option("--format", help="table, json or csv.")] = "table",
     config: ConfigOption = None,
 ) -> None:
@@ -41,21 +40,22 @@ def usage(
     context.obj = config
     if context.invoked_subcommand is not None:
         return
-    _one_of("--by", by, BY)
-    _one_of("--format", form, ("table", "json", "csv"))
-    start = _start(since)
-    with _records(config) as connection:
-        from aibridge.nouns import Filter
-        from aibridge.records.totals import totals
+    one_of("--by", by, BY)
+    one_of("--format", form, ("table", "json", "csv"))
+    with asking(config) as questions:
+        found = questions.totals(by, wanted)
+        match form:
+            case "json":
+                tell_json([asdict(total) for total in found])
+            case "csv":
+                from aibridge.records.exporting import csv_of
 
-        found = totals(connection, by, Filter(since=start))
-    match form:
-        case "json":
-            _tell_json([asdict(total) for total in found])
-        case "csv":
-            typer.echo(_csv(found), nl=False)
-        case _:
-            _print_table(found, by, since)
+                rows = (asdict(total).values() for total in found)
+                typer.echo(csv_of([[each.name for each in fields(Total)], *rows]), nl=False)
+            case _:
+                from aibridge.cli.figures import print_totals
+
+                print_totals(found, by, wanted)
 
 
 @app.command()
@@ -66,38 +66,111 @@ def show(
     config: ConfigOption = None,
 ) -> None:
     """Tell one exchange as a story: who asked what, each round, each call, how it ended."""
-    _one_of("--format", form, ("text", "json"))
-    with _records(config or context.obj) as connection:
-        from aibridge.records import queries
+    one_of("--format", form, ("text", "json"))
+    with asking(config or context.obj) as questions:
+        story = questions.story(exchange)
+        if form == "json":
+            tell_json(story.plain())
+            return
+        from aibridge.cli.stories import story_lines
 
-        story = queries.exchange(connection, exchange)
-    if form == "json":
-        _tell_json(story.plain())
-        return
-    from aibridge.cli.stories import story_lines
+        typer.echo("\n".join(printable(line) for line in story_lines(story)))
 
-    typer.echo("\n".join(printable(line) for line in story_lines(story)))
+
+@app.command(name="list")
+@narrowed(since=WEEK)
+def list_exchanges(
+    context: typer.Context,
+    wanted: Filter,
+    lines: LinesOption = 20,
+    form: Annotated[str, typer.Option("--format", help="table, or json (lines).")] = "table",
+    config: ConfigOption = None,
+) -> None:
+    """List exchanges, newest first; --status error lists what failed."""
+    one_of("--format", form, ("table", "json"))
+    with asking(config or context.obj) as questions:
+        from aibridge.cli.figures import heading, line_of
+
+        if form == "table" and lines:
+            typer.echo(heading())
+        for row in _newest(questions, wanted, lines):
+            typer.echo(line_of(row, form))
+
+
+def _newest(questions: "Questions", wanted: Filter, most: int) -> Iterator[Any]:
+    cursor = None
+    while most > 0:
+        page = questions.page(wanted, cursor, min(most, 500))
+        yield from page.exchanges
+        most, cursor = most - len(page.exchanges), page.next
+        if cursor is None:
+            return
+
+
+@app.command()
+@narrowed(since="all")
+def tail(
+    context: typer.Context,
+    wanted: Filter,
+    lines: LinesOption = 10,
+    form: Annotated[str, typer.Option("--format", help="table, or json (lines).")] = "table",
+    config: ConfigOption = None,
+) -> None:
+    """Follow exchanges as they end, until Ctrl-C; the last ones first."""
+    one_of("--format", form, ("table", "json"))
+    from aibridge.cli.following import follow
+
+    with asking(config or context.obj) as questions:
+        try:
+            follow(questions, wanted, lines, form)
+        except KeyboardInterrupt:
+            return
+
+
+@app.command()
+@narrowed(since="all")
+def export(
+    context: typer.Context,
+    wanted: Filter,
+    form: Annotated[str, typer.Option("--format", help="jsonl or csv.")] = "jsonl",
+    config: ConfigOption = None,
+) -> None:
+    """Write all columns of all exchanges to stdout, oldest first."""
+    one_of("--format", form, ("jsonl", "csv"))
+    with asking(config or context.obj) as questions:
+        for piece in questions.written(wanted, form):
+            sys.stdout.write(piece)
+
+
+@app.command()
+@narrowed(since="all")
+def reprice(context: typer.Context, wanted: Filter, config: ConfigOption = None) -> None:
+    """Price rounds whose price was unknown, with the prices of now."""
+    with asking(config or context.obj) as questions:
+        priced, unknown = questions.reprice(wanted)
+    typer.echo(f"{priced:,} rounds have a price now, {unknown:,} still have none")
 
 
 @contextmanager
-def _records(path: Path | None) -> Iterator["Connection"]:
+def asking(path: Path | None) -> Iterator["Questions"]:
     """The records, with what ended processes left; errors end the command."""
     import structlog
 
     from aibridge.records.failures import DatabaseFailing, RecordsError
     from aibridge.records.opening import open_store
     from aibridge.records.pricing import prices_of
+    from aibridge.records.questions import Questions
 
     settings = load_config(path)
     quiet = structlog.make_filtering_bound_logger("error")  # stdout is for figures alone
     structlog.configure(wrapper_class=quiet, logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+    prices = prices_of(settings)
     try:
-        store, problem = open_store(settings.records, prices_of(settings))
+        store, problem = open_store(settings.records, prices)
         if problem:
             warn(problem)
         try:
-            with store.reading() as connection:
-                yield connection
+            yield Questions(store, prices)
         finally:
             store.close()
     except RecordsError as error:
@@ -106,68 +179,14 @@ def _records(path: Path | None) -> Iterator["Connection"]:
         fail(f"the records' database cannot be read: {error}")
 
 
-def _one_of(option: str, value: str, known: Sequence[str]) -> None:
+def one_of(option: str, value: str, known: Sequence[str]) -> None:
+    """End the command in a sentence where `value` is not one of `known`."""
     if value not in known:
         fail(f"{option} cannot be {value!r}; write one of {', '.join(known)}")
 
 
-def _start(since: str) -> datetime | None:
-    """The time that `since` names; None for `all`."""
-    from pydantic import TypeAdapter, ValidationError
+def tell_json(value: Any) -> None:
+    """Write `value` for programs."""
+    import json
 
-    from aibridge.config.units import Duration
-
-    if since == "all":
-        return None
-    try:
-        seconds: float = TypeAdapter(Duration).validate_python(since)
-    except ValidationError:
-        fail(f"--since cannot be {since!r}; write a number with ms, s, m, h or d, for example 7d, or all")
-    return datetime.fromtimestamp(max(0.0, time.time() - seconds), UTC)
-
-
-def _tell_json(value: Any) -> None:
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False, default=_plain))
-
-
-def _plain(value: datetime) -> str:
-    return value.isoformat()
-
-
-def _csv(found: Sequence["Total"]) -> str:
-    from aibridge.nouns import Total
-
-    text = io.StringIO()
-    writer = csv.DictWriter(text, [each.name for each in fields(Total)], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(asdict(total) for total in found)
-    return text.getvalue()
-
-
-def _print_table(found: Sequence["Total"], by: str, since: str) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    if not found:
-        typer.echo("no exchanges are recorded" + ("" if since == "all" else f" in the last {since}"))
-        return
-    table = Table(box=None, pad_edge=False)
-    table.add_column(by, overflow="fold")
-    for name in ("exchanges", "errors", "in", "cache", "out", "reasoning", "cost", "calls"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for total in found:
-        table.add_row(Text(printable(total.group or "–")), *_figures(total))
-    Console(file=sys.stdout).print(table)
-
-
-def _figures(total: "Total") -> Iterator[str]:
-    from aibridge.cli.stories import dollars
-
-    cached = None if total.cache_read is None else total.cache_read + (total.cache_write or 0)
-    yield f"{total.exchanges:,}"
-    yield f"{total.errors:,}"
-    for tokens in (total.input, cached, total.output, total.reasoning):
-        yield "–" if tokens is None else f"{tokens:,}"
-    yield dollars(total.cost_micros)
-    yield f"{total.calls:,}"
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))

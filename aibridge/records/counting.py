@@ -1,23 +1,31 @@
 """Figures counted from the rows of exchanges, rounds and calls, a query each."""
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import ColumnElement, Connection, Select
 
 from aibridge.nouns import Filter
-from aibridge.records.figures import TOKENS, Sums
-from aibridge.records.narrowing import ERRORS, FINE, GROUPS, OF_CALLS, bucket, call_conditions, conditions
+from aibridge.records.figures import TIMES, TOKENS, Sums, times_of
+from aibridge.records.narrowing import (
+    ERRORS,
+    FINE,
+    GROUPS,
+    OF_CALLS,
+    call_conditions,
+    conditions,
+    unindexed,
+)
 from aibridge.records.tables import exchanges, token_usages, tool_calls
 
 Found = dict[str | None, Sums]
-_WITH_CALLS = exchanges.join(tool_calls, tool_calls.c.exchange_id == exchanges.c.id)
+_WITH_CALLS = exchanges.join(tool_calls, tool_calls.c.exchange_id == unindexed(exchanges.c.id))
 
 
 def from_rows(connection: Connection, by: str | None, wanted: Filter, *more: ColumnElement[bool]) -> Found:
     """The figures by `by`, or of all as one group, counted from the rows."""
-    found: Found = defaultdict(Sums)
+    found: Found = {}
     where = [*conditions(wanted), *more]
     if by is not None and by in OF_CALLS:
         where += call_conditions(wanted)
@@ -49,7 +57,7 @@ def _of_rounds(group: ColumnElement[Any], where: list[ColumnElement[bool]]) -> S
     sums = [sa.func.sum(token_usages.c[name]).label(name) for name in (*TOKENS, "cost_micros")]
     unpriced = sa.func.sum(sa.case((unknown, 1), else_=0)).label("unpriced")
     priced = sa.func.count(token_usages.c.cost_micros).label("priced")
-    joined = exchanges.join(token_usages, token_usages.c.exchange_id == exchanges.c.id)
+    joined = exchanges.join(token_usages, token_usages.c.exchange_id == unindexed(exchanges.c.id))
     named = (group.label("group_name"), *sums, unpriced, priced)
     return sa.select(*named).select_from(joined).where(*where).group_by("group_name")
 
@@ -77,23 +85,27 @@ def _times(
     *,
     of_calls: bool = False,
 ) -> Select[Any]:
-    """How often each time occurs; of the client's calls nobody knows how long they took."""
-    named = (group.label("group_name"), bucket(value).label("value"), sa.func.count().label("times"))
+    """Every time that is known; of the client's calls nobody knows how long they took."""
     known = tool_calls.c.injected.is_(True) if of_calls else value.is_not(None)
     source = _WITH_CALLS if of_calls else exchanges
-    return sa.select(*named).select_from(source).where(*where, known).group_by("group_name", "value")
+    return sa.select(group, value).select_from(source).where(*where, known)
 
 
 def _counted(connection: Connection, found: Found, query: Select[Any]) -> None:
     for row in connection.execute(query).mappings():
-        counts = {name: int(value or 0) for name, value in row.items() if name != "group_name"}
-        found[_name(row)].counts.update(counts)
+        sums = _sums(found, row["group_name"])
+        for name, value in row.items():
+            if name != "group_name":
+                sums.count(name, int(value or 0))  # PostgreSQL sums to decimals
 
 
 def _timed(connection: Connection, found: Found, query: Select[Any], name: str) -> None:
-    for row in connection.execute(query).mappings():
-        found[_name(row)].times.setdefault(name, Counter())[int(row["value"])] += row["times"]
+    values: dict[Any, list[int]] = defaultdict(list)
+    for group, value in connection.execute(query):
+        values[group].append(value)
+    for group, each in values.items():
+        _sums(found, group).times[TIMES.index(name)].extend(times_of(each))
 
 
-def _name(row: sa.RowMapping) -> str | None:
-    return None if row["group_name"] is None else str(row["group_name"])
+def _sums(found: Found, group: Any) -> Sums:
+    return found.setdefault(None if group is None else str(group), Sums())

@@ -17,7 +17,7 @@ from sqlalchemy import ColumnElement, Connection
 from aibridge.nouns import Filter
 from aibridge.records.failures import RecordsError
 from aibridge.records.figures import TOKENS
-from aibridge.records.narrowing import conditions
+from aibridge.records.narrowing import ERRORS, conditions
 from aibridge.records.tables import exchanges, prompts, token_usages, tool_calls
 
 if TYPE_CHECKING:
@@ -40,11 +40,15 @@ class Page:
 
 def page(connection: Connection, wanted: Filter, cursor: str | None = None, limit: int = 50) -> Page:
     """At most `limit` exchanges, newest first, from `cursor` on. Raises RecordsError for a wrong cursor."""
-    where = [*conditions(wanted), exchanges.c.started_at.is_not(None)]
+    beyond: ColumnElement[bool] = exchanges.c.started_at.is_not(None)
     if cursor is not None:
-        where.append(_beyond(read_cursor(cursor), newer=False))
+        beyond = _beyond(read_cursor(cursor), newer=False)
     order = (exchanges.c.started_at.desc(), exchanges.c.id.desc())
-    found = _summed(connection, where, order, limit + 1)
+    found: list[Row] = []
+    for one in _single(wanted):
+        found += _rows(connection, [*conditions(one), beyond], order, limit + 1)
+    found.sort(key=lambda row: (row["started_at"], row["id"]), reverse=True)
+    found = _summed(connection, found[: limit + 1])
     more = len(found) > limit
     return Page(found[:limit], write_cursor(found[limit - 1]) if more else None)
 
@@ -52,12 +56,14 @@ def page(connection: Connection, wanted: Filter, cursor: str | None = None, limi
 def newer(connection: Connection, wanted: Filter, after: Place, limit: int = BATCH) -> list[Row]:
     """At most `limit` exchanges after that place, oldest first."""
     where = [*conditions(wanted), _beyond(after, newer=True)]
-    return _summed(connection, where, (exchanges.c.started_at, exchanges.c.id), limit)
+    return _summed(connection, _rows(connection, where, (exchanges.c.started_at, exchanges.c.id), limit))
 
 
 def these(connection: Connection, ids: list[str]) -> list[Row]:
     """The exchanges with these ids."""
-    return _summed(connection, [exchanges.c.id.in_(ids)], (exchanges.c.started_at,), len(ids))
+    return _summed(
+        connection, _rows(connection, [exchanges.c.id.in_(ids)], (exchanges.c.started_at,), len(ids))
+    )
 
 
 def export(store: "Store", wanted: Filter) -> Iterator[Row]:
@@ -110,15 +116,23 @@ def _beyond(place: Place, *, newer: bool) -> ColumnElement[bool]:
     return sa.and_(time <= started, sa.or_(time < started, key < name))
 
 
-def _summed(
+def _single(wanted: Filter) -> list[Filter]:
+    """`wanted` with one status each: an index has the exchanges of one status in their order."""
+    return [replace(wanted, status=each) for each in ERRORS] if wanted.status == "error" else [wanted]
+
+
+def _rows(
     connection: Connection,
     where: list[ColumnElement[bool]],
     order: tuple[ColumnElement[Any], ...],
     limit: int,
 ) -> list[Row]:
-    """Exchanges with the sums of their rounds and the number of their calls."""
     query = sa.select(exchanges).where(*where).order_by(*order).limit(limit)
-    found = [dict(row) for row in connection.execute(query).mappings()]
+    return [dict(row) for row in connection.execute(query).mappings()]
+
+
+def _summed(connection: Connection, found: list[Row]) -> list[Row]:
+    """Exchanges with the sums of their rounds and the number of their calls."""
     ids = [row["id"] for row in found]
     key = token_usages.c.exchange_id
     sums = [sa.func.sum(token_usages.c[name]).label(name) for name in (*TOKENS, "cost_micros")]
@@ -126,7 +140,7 @@ def _summed(
     tokens = {row["of"]: _whole(row) for row in connection.execute(usage).mappings()}
     called = tool_calls.c.exchange_id
     counted = sa.select(called, sa.func.count()).where(called.in_(ids)).group_by(called)
-    calls: dict[str, int] = dict(connection.execute(counted).tuples().all())
+    calls = {row[0]: row[1] for row in connection.execute(counted)}
     nothing = {**dict.fromkeys(TOKENS, 0), "cost_micros": None}
     return [{**row, **tokens.get(row["id"], nothing), "calls": calls.get(row["id"], 0)} for row in found]
 

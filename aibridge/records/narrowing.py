@@ -37,20 +37,23 @@ def _utc_day_postgresql(element: utc_day, compiler: SQLCompiler, **more: Any) ->
     return f"to_char(timezone('UTC', {compiler.process(element.clauses, **more)}), 'YYYY-MM-DD')"
 
 
-class grouped(GenericFunction[Any]):
-    """A column as it is, kept from choosing an index: SQLite would read all of one that has its order."""
+class unindexed(GenericFunction[Any]):
+    """A column as it is, kept from choosing an index.
+
+    SQLite would read the whole of one that has the order of a group, or all rounds for some exchanges.
+    """
 
     type = sa.Text()
     inherit_cache = True
 
 
-@compiles(grouped)
-def _grouped(element: grouped, compiler: SQLCompiler, **more: Any) -> str:
+@compiles(unindexed)
+def _unindexed(element: unindexed, compiler: SQLCompiler, **more: Any) -> str:
     return f"+{compiler.process(element.clauses, **more)}"
 
 
-@compiles(grouped, "postgresql")
-def _grouped_postgresql(element: grouped, compiler: SQLCompiler, **more: Any) -> str:
+@compiles(unindexed, "postgresql")
+def _unindexed_postgresql(element: unindexed, compiler: SQLCompiler, **more: Any) -> str:
     return compiler.process(element.clauses, **more)
 
 
@@ -63,7 +66,7 @@ COLUMNS: Mapping[str, ColumnElement[Any]] = {
     "caller": exchanges.c.caller,
     "session": exchanges.c.session_id,
 }
-"""Properties of an exchange that totals are grouped, and exchanges narrowed by."""
+"""Properties of an exchange that totals are unindexed, and exchanges narrowed by."""
 _OWN_NAME = sa.func.coalesce(tool_calls.c.tool, tool_calls.c.name)
 OF_CALLS: Mapping[str, ColumnElement[Any]] = {
     "tool": sa.case((tool_calls.c.server.is_(None), _OWN_NAME), else_=tool_calls.c.server + "/" + _OWN_NAME),
@@ -71,11 +74,11 @@ OF_CALLS: Mapping[str, ColumnElement[Any]] = {
 }
 """Properties of a call: `server/tool`, the client's own tools by their name."""
 GROUPS: Mapping[str, ColumnElement[Any]] = {
-    **{name: grouped(column) for name, column in COLUMNS.items()},
+    **{name: unindexed(column) for name, column in COLUMNS.items()},
     "day": utc_day(exchanges.c.started_at),
 }
 BY: tuple[str, ...] = get_args(By)
-"""What totals are grouped by."""
+"""What totals are unindexed by."""
 
 
 def narrowed_by(wanted: Filter) -> set[str]:
@@ -97,7 +100,8 @@ def conditions(wanted: Filter) -> Iterator[ColumnElement[bool]]:
     if wanted.status is not None:
         yield exchanges.c.status.in_(ERRORS if wanted.status == "error" else (wanted.status,))
     if of_calls := list(call_conditions(wanted)):
-        yield exchanges.c.id.in_(sa.select(tool_calls.c.exchange_id).where(*of_calls))
+        of_exchange = sa.select(1).where(tool_calls.c.exchange_id == exchanges.c.id, *of_calls)
+        yield of_exchange.correlate(exchanges).exists()
 
 
 def call_conditions(wanted: Filter) -> Iterator[ColumnElement[bool]]:
@@ -105,10 +109,3 @@ def call_conditions(wanted: Filter) -> Iterator[ColumnElement[bool]]:
     for name, value in OF_CALLS.items():
         if (asked := getattr(wanted, name)) is not None:
             yield value == asked
-
-
-def bucket(value: ColumnElement[Any]) -> ColumnElement[int]:
-    """A whole number with its first three digits."""
-    steps = [10**power for power in range(1, 8)]
-    whens = [(value < 1000, value), *((value < 1000 * step, value // step * step) for step in steps)]
-    return sa.case(*whens, else_=value // 10**8 * 10**8)

@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 
 from aibridge.nouns import Filter, Total, Usage
 from aibridge.records import listing, queries, summaries
+from aibridge.records.exporting import written
 from aibridge.records.narrowing import conditions
 from aibridge.records.pricing import Prices
 from aibridge.records.store import Store
@@ -40,17 +41,17 @@ class Questions:
         """See `queries.exchange`."""
         return self._read(lambda connection: queries.exchange(connection, name))
 
-    def since(self, wanted: Filter, when: datetime) -> list[listing.Row]:
-        """Exchanges that started then or later, oldest first; some hundreds at most."""
-        return self._read(lambda connection: listing.newer(connection, wanted, (when, "")))
+    def newer(self, wanted: Filter, place: listing.Place) -> list[listing.Row]:
+        """See `listing.newer`."""
+        return self._read(lambda connection: listing.newer(connection, wanted, place))
 
     def these(self, ids: list[str]) -> list[listing.Row]:
         """The exchanges with these ids."""
         return self._read(lambda connection: listing.these(connection, ids))
 
-    def export(self, wanted: Filter) -> Iterator[listing.Row]:
-        """See `listing.export`."""
-        return listing.export(self._store, wanted)
+    def written(self, wanted: Filter, form: str) -> Iterator[str]:
+        """An export in pieces of text, `csv` or `jsonl`."""
+        return written(listing.export(self._store, wanted), form)
 
     def reprice(self, wanted: Filter) -> tuple[int, int]:
         """Price rounds whose price was unknown: how many have one now, and how many still have none."""
@@ -74,7 +75,7 @@ class Questions:
         if cost.source == "unknown":
             return None
         key = {"exchange": row["exchange_id"], "number": row["round"]}
-        return {**key, "micros": cost.micros, "source": cost.source}
+        return {**key, "micros": cost.micros, "priced_by": cost.source}
 
     def _write(self, changed: list[dict[str, Any]]) -> None:
         if not changed:
@@ -83,7 +84,7 @@ class Questions:
         this = (table.c.exchange_id == sa.bindparam("exchange"), table.c.round == sa.bindparam("number"))
         values: dict[str, Any] = {
             "cost_micros": sa.bindparam("micros"),
-            "price_source": sa.bindparam("source"),
+            "price_source": sa.bindparam("priced_by"),
         }
         with self._store.writing() as connection:
             summaries.outdate_of(connection, exchanges.c.id.in_([row["exchange"] for row in changed]))

@@ -5,7 +5,7 @@ A day is summarised when no exchange of it runs. What changes its rows later say
 differs from its rows; a day without one is counted from the rows.
 """
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ from sqlalchemy import ColumnElement, Connection
 from aibridge.nouns import Filter
 from aibridge.records import engines
 from aibridge.records.counting import Found, from_rows
-from aibridge.records.figures import Sums
+from aibridge.records.figures import COUNTS, TIMES, Sums, packed, put, unpacked
 from aibridge.records.narrowing import COLUMNS, OF_CALLS, narrowed_by, utc_day
 from aibridge.records.tables import exchanges, summaries, summary_days
 
@@ -53,14 +53,16 @@ def summarised(connection: Connection, by: str, wanted: Filter) -> Answer | None
     days = _days(connection, wanted)
     value = getattr(wanted, kept_by) if narrowed else None
     found: Found = {}
-    for day, group, figures in _rows(connection, kept_by, value, days):
-        found.setdefault(day if by == "day" else group, Sums()).add(Sums.read(figures))
+    for day, group, *figures in _rows(connection, kept_by, value, days):
+        counts, times = figures[: len(COUNTS)], figures[len(COUNTS) :]
+        put(found, day if by == "day" else group, Sums(counts, [unpacked(each) for each in times]))
     return Answer(found, list(_gaps(wanted, days)))
 
 
-def summarise_one(store: "Store", now: datetime) -> bool:
+def summarise_one(store: "Store", now: datetime, between: Callable[[], None] = lambda: None) -> bool:
     """Summarise the newest day that is over and has no summary; whether there was one.
 
+    It takes seconds where a day has many exchanges; `between` is called a dozen times.
     Raises DatabaseFailing.
     """
     with store.reading() as connection:
@@ -71,7 +73,7 @@ def summarise_one(store: "Store", now: datetime) -> bool:
         row = {"day": str(day.date()), "version": 0, "made": False}
         connection.execute(engines.insert_once(connection.dialect.name, summary_days), row)
     with store.reading() as connection:
-        version, rows = _version(connection, day), list(_made(connection, day))
+        version, rows = _version(connection, day), list(_made(connection, day, between))
     with store.writing() as connection:
         this = summary_days.c.day == str(day.date())
         kept = sa.update(summary_days).where(this, summary_days.c.version == version).values(made=True)
@@ -152,13 +154,15 @@ def _version(connection: Connection, day: datetime) -> int:
     return int(connection.scalar(query) or 0)
 
 
-def _made(connection: Connection, day: datetime) -> Iterator[dict[str, Any]]:
+def _made(connection: Connection, day: datetime, between: Callable[[], None]) -> Iterator[dict[str, Any]]:
     of_day = Filter(since=day, until=day + ONE_DAY)
     for name in PROPERTIES:
+        between()
         found = from_rows(connection, None if name == ALL else name, of_day)
         for number, (group, sums) in enumerate(found.items()):
             key = {"property": name, "day": str(day.date()), "number": number}
-            yield {**key, "group_name": group, "figures": sums.plain()}
+            times = {name: packed(each) or None for name, each in zip(TIMES, sums.times, strict=True)}
+            yield {**key, "group_name": group, **dict(zip(COUNTS, sums.counts, strict=True)), **times}
 
 
 def _days(connection: Connection, wanted: Filter) -> list[str]:
@@ -176,7 +180,7 @@ def _days(connection: Connection, wanted: Filter) -> list[str]:
 def _rows(connection: Connection, kept_by: str, value: str | None, days: list[str]) -> Iterator[Any]:
     if not days:
         return
-    columns = (summaries.c.day, summaries.c.group_name, summaries.c.figures)
+    columns = [summaries.c[name] for name in ("day", "group_name", *COUNTS, *TIMES)]
     within = (summaries.c.day >= days[0], summaries.c.day <= days[-1])
     query = sa.select(*columns).where(summaries.c.property == kept_by, *within)
     if value is not None:

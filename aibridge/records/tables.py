@@ -162,7 +162,12 @@ summaries = Table(
     Column("day", sa.String(10), primary_key=True),
     Column("number", sa.Integer, primary_key=True, autoincrement=False),
     Column("group_name", sa.Text),
-    Column("figures", Json, nullable=False),
+    *(Column(name, sa.BigInteger, nullable=False) for name in ("exchanges", "errors", "calls", "unpriced")),
+    *(Column(name, sa.BigInteger, nullable=False) for name in ("priced", "input", "cache_read")),
+    *(Column(name, sa.BigInteger, nullable=False) for name in ("cache_write", "output", "reasoning")),
+    Column("cost_micros", sa.BigInteger, nullable=False),
+    *(Column(name, sa.LargeBinary) for name in ("first_byte", "overhead", "duration")),
+    comment="figures of each group of a past day; times are packed, see figures.py",
 )
 
 summary_days = Table(

@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 
 from aibridge.nouns import Filter, Total
 from aibridge.records.counting import Found, from_rows
-from aibridge.records.figures import TOKENS, Sums
+from aibridge.records.figures import TOKENS, put
 from aibridge.records.narrowing import GROUPS, OF_CALLS
 from aibridge.records.summaries import summarised
 from aibridge.records.tables import exchanges
@@ -42,7 +42,7 @@ def _found(connection: Connection, by: str, wanted: Filter) -> Found:
         parts.append(from_rows(connection, by, wanted, exchanges.c.started_at.is_(None)))
     for part in parts:
         for group, sums in part.items():
-            found.setdefault(group, Sums()).add(sums)
+            put(found, group, sums)
     return found
 
 

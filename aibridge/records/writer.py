@@ -95,7 +95,7 @@ class Writer:
         if self.error is not None or self._stopping or time.monotonic() < self._next_look:
             return
         try:
-            more = summarise_one(self._store, datetime.now(UTC))
+            more = summarise_one(self._store, datetime.now(UTC), between=self._try)
         except Exception as error:  # questions take longer without; nothing is lost
             logs.warning("a day of the records is not summarised", error=str(error))
             more = False

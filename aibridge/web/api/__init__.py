@@ -8,6 +8,7 @@ from aibridge.web.api.describing import ApiRoute, Asked, Nothing, Query
 from aibridge.web.api.guarding import THIS_MACHINE, Admin, AdminGuard, only_this_machine
 from aibridge.web.api.keys_routes import KeyRoutes
 from aibridge.web.api.serving import Api
+from aibridge.web.api.usage_routes import usage_routes
 
 __all__ = [
     "THIS_MACHINE",
@@ -20,4 +21,5 @@ __all__ = [
     "Nothing",
     "Query",
     "only_this_machine",
+    "usage_routes",
 ]

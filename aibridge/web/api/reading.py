@@ -36,7 +36,7 @@ async def read_json(scope: Scope, receive: Receive, route: ApiRoute, limit: int)
         raise BridgeError(Kind.UNSUPPORTED_MEDIA, "the body has to be application/json")
     body = await read_body(scope, receive, limit)
     try:
-        return route.body.model_validate_json(body)
+        return route.body.model_validate_json(body, strict=True)
     except ValidationError as error:
         raise refusal(error, route.body) from None
 

@@ -16,8 +16,16 @@ def upgrade() -> None:
         Column("day", sa.String(10), nullable=False),
         Column("number", sa.Integer, nullable=False, autoincrement=False),
         Column("group_name", sa.Text),
-        Column("figures", sa.JSON, nullable=False),
+        *(
+            Column(name, sa.BigInteger, nullable=False)
+            for name in ("exchanges", "errors", "calls", "unpriced")
+        ),
+        *(Column(name, sa.BigInteger, nullable=False) for name in ("priced", "input", "cache_read")),
+        *(Column(name, sa.BigInteger, nullable=False) for name in ("cache_write", "output", "reasoning")),
+        Column("cost_micros", sa.BigInteger, nullable=False),
+        *(Column(name, sa.LargeBinary) for name in ("first_byte", "overhead", "duration")),
         sa.PrimaryKeyConstraint("property", "day", "number", name="pk_summaries"),
+        comment="figures of each group of a past day; times are packed, see figures.py",
     )
     op.create_table(
         "summary_days",
