@@ -24,8 +24,8 @@ from aibridge.records.store import Store
 from aibridge.records.summaries import outdate_of, summarise_one
 from aibridge.records.tables import exchanges, summaries
 from aibridge.records.totals import totals
-from bench.records import Made, make, summarise, write
-from tests.records.telling import call_ended, ended, records_in, round_ended, started
+from bench.records import Made, make, write
+from tests.records.telling import call_ended, ended, in_postgres, in_sqlite, records_in, round_ended, started
 
 COUNT = 20_000 if os.environ.get("AIBRIDGE_SOAK") else 1500
 START = datetime(2026, 3, 1, 7, 30, tzinfo=UTC)
@@ -60,9 +60,17 @@ def made() -> Made:
     return whole
 
 
-@pytest.fixture(scope="module")
-def store(made: Made, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    store = Store(records_in(tmp_path_factory.mktemp("totals")).url)
+@pytest.fixture(scope="module", params=["sqlite", "postgres"])
+def store(
+    request: pytest.FixtureRequest, made: Made, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Store]:
+    """The same exchanges in either database."""
+    folder = tmp_path_factory.mktemp("totals")
+    if request.param == "sqlite":
+        place = in_sqlite(folder)
+    else:
+        place = in_postgres(folder, request.getfixturevalue("postgres").database())
+    store = Store(place.config().url)
     store.open()
     write(store, made)
     yield store
@@ -71,8 +79,12 @@ def store(made: Made, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stor
 
 @pytest.fixture(scope="module")
 def summarised(store: Store) -> Store:
-    """The same, its past days summarised; other tests of the module may have run before."""
-    assert summarise(store, NOW) == 6
+    """The same, its past days summarised."""
+    while summarise_one(store, NOW):
+        pass
+    with store.reading() as connection:
+        days = connection.scalars(sa.select(summaries.c.day).distinct())
+        assert len(list(days)) == 6
     return store
 
 
