@@ -92,7 +92,7 @@ def _times(
 
 
 def _counted(connection: Connection, found: Found, query: Select[Any]) -> None:
-    for row in connection.execute(query).mappings():
+    for row in connection.execute(query).mappings().all():
         sums = _sums(found, row["group_name"])
         for name, value in row.items():
             if name != "group_name":
@@ -101,7 +101,7 @@ def _counted(connection: Connection, found: Found, query: Select[Any]) -> None:
 
 def _timed(connection: Connection, found: Found, query: Select[Any], name: str) -> None:
     values: dict[Any, list[int]] = defaultdict(list)
-    for group, value in connection.execute(query):
+    for group, value in connection.execute(query).all():
         values[group].append(value)
     for group, each in values.items():
         _sums(found, group).times[TIMES.index(name)].extend(times_of(each))

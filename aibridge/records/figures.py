@@ -41,7 +41,9 @@ class Sums:
 
     def total(self, group: str | None, *, of_tools: bool) -> Total:
         """The figures as they are told."""
-        exchanges, errors, calls, unpriced, priced, *tokens, cost = self.counts
+        exchanges, errors, calls, unpriced, priced, fresh, read, written, output, reasoning, cost = (
+            self.counts
+        )
         first, own, duration = map(_percentiles, self.times)
         half, most = (None if value is None else value / 1000 for value in own)
         if of_tools:
@@ -51,9 +53,13 @@ class Sums:
             exchanges,
             errors,
             calls,
-            **dict(zip(TOKENS, tokens, strict=True)),
-            cost_micros=cost if priced else None,
-            unpriced=unpriced,
+            fresh,
+            read,
+            written,
+            output,
+            reasoning,
+            cost if priced else None,
+            unpriced,
             first_byte_p50=first[0],
             first_byte_p95=first[1],
             overhead_p50=half,

@@ -186,7 +186,7 @@ def _rows(connection: Connection, kept_by: str, value: str | None, days: list[st
     if value is not None:
         query = query.where(summaries.c.group_name == value)
     covered = frozenset(days)
-    yield from (row for row in connection.execute(query) if row.day in covered)
+    yield from (row for row in connection.execute(query).all() if row[0] in covered)
 
 
 def _gaps(wanted: Filter, days: list[str]) -> Iterator[Period]:

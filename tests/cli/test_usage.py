@@ -281,6 +281,6 @@ def test_what_cannot_be_folded_yet_is_said_beside_the_figures(folder: Path) -> N
         other.execute("ROLLBACK")
     assert ran.returncode == 0
     assert "gpt-5" in ran.stdout
-    assert "stays for the next start: database is locked" in ran.stderr
+    assert "stays for later: database is locked" in ran.stderr
     assert "gpt-5" in _usage(folder).stdout
     assert select(folder, "SELECT status FROM exchanges WHERE id = 'running'") == [("interrupted",)]
