@@ -28,6 +28,10 @@ LOOK = 600.0
 """Seconds between looks for a day that is over."""
 
 
+class _Stopping(Exception):
+    """A summary is given up: the thread shall end."""
+
+
 class Writer:
     """Folds `journal` into `store` until it is stopped."""
 
@@ -95,7 +99,9 @@ class Writer:
         if self.error is not None or self._stopping or time.monotonic() < self._next_look:
             return
         try:
-            more = summarise_one(self._store, datetime.now(UTC), between=self._try)
+            more = summarise_one(self._store, datetime.now(UTC), between=self._between)
+        except _Stopping:
+            return
         except Exception as error:  # questions take longer without; nothing is lost
             logs.warning("a day of the records is not summarised", error=str(error))
             more = False
@@ -103,6 +109,12 @@ class Writer:
             self._told.set()
         else:
             self._next_look = time.monotonic() + LOOK
+
+    def _between(self) -> None:
+        """What was told meanwhile does not wait for a summary, nor does a stop."""
+        if self._stopping:
+            raise _Stopping
+        self._try()
 
     def _fold_group(self) -> bool:
         payloads = self._tail.read(self._journal.newest)
