@@ -35,9 +35,13 @@ from aibridge.bridge.translating import Translations
 from aibridge.config import Config
 from aibridge.dialects import DIALECTS, OPENAI
 from aibridge.errors import BridgeError, Kind
-from aibridge.nouns import RoundEnded
+from aibridge.nouns import Listener, RoundEnded
+from aibridge.records.redaction import Redaction
 from aibridge.telemetry.endings import all_of, log_failures
+from aibridge.telemetry.exchanges import Exchanges
 from aibridge.telemetry.metrics import CONTENT_TYPE, exposition
+from aibridge.telemetry.recording import Recording
+from aibridge.telemetry.switching import open_traces
 from aibridge.telemetry.upstreams import Fallbacks, Upstreams
 from aibridge.web.api import AdminGuard, Api, ApiRoute, KeyRoutes, usage_routes
 from aibridge.web.bridge_routes import BridgeRoute
@@ -83,6 +87,7 @@ class App:
         self._in_process, self._transport = in_process, transport
         self._running: Running | None = None
         self._fallbacks = Fallbacks()
+        self._exchanges = Exchanges(self._price)
         self._door = Door(
             config.access.keys,
             self._secret,
@@ -95,6 +100,7 @@ class App:
         self._passthrough = Passthrough(
             openers=lambda: self.rooms().router,
             listener=lambda: self.rooms().bridge.listener,
+            tracing=lambda: self.rooms().bridge.tracing,
             door=self._door,
             max_json=config.server.max_body,
             leads=lambda id_: self.rooms().bridge.pointing.target(id_),
@@ -108,7 +114,7 @@ class App:
             routes=[
                 Route("/healthz", healthz),
                 Route("/readyz", readiness(self.states, admin.may_see)),
-                Route("/metrics", metrics(self._metrics, CONTENT_TYPE)),
+                *([Route("/metrics", metrics(self._metrics, CONTENT_TYPE))] * config.telemetry.metrics),
                 *(Route(path, model_routes) for path in ("/v1/models", "/models")),
                 *(Route(path, tool_routes) for path in ("/v1/tools", "/tools")),
                 Route("/api/{rest:path}", Api(self._api_routes, admin)),
@@ -212,10 +218,15 @@ class App:
         await access.start()
         router = upstreams.from_config(self.config.upstreams, self._transport)
         settings = self.config.bridge
+        redaction = Redaction(self.config.records.redact)
+        traces = await asyncio.to_thread(open_traces, self.config.telemetry, redaction.text)
+        counting = [self._exchanges] if self.config.telemetry.metrics else []
+        listeners: list[Listener] = [access.gate.hear, log_failures, self._fallbacks]
         bridge = Bridge(
             router=router,
             toolbox=toolbox,
-            listener=all_of(recorder.tell, access.gate.hear, log_failures, self._fallbacks),
+            listener=all_of(recorder.tell, *listeners, *counting, *traces.listeners),
+            tracing=traces.begin,
             inject=settings.inject,
             turn_separator=settings.turn_separator,
             recall=Recall(_recall_store(settings.recall, recorder), settings.recall_limit),
@@ -225,7 +236,7 @@ class App:
         )
         endpoint = tools.Endpoint(
             toolbox,
-            partial(tell_call, bridge.listener),
+            partial(tell_call, bridge.listener, bridge.tracing),
             limit=settings.tool_result_limit,
             max_body=self.config.server.max_body,
         )
@@ -243,11 +254,13 @@ class App:
             await router.aclose()
             await access.aclose()
             await asyncio.to_thread(recorder.close)
+            await asyncio.to_thread(traces.close)
 
     def _metrics(self) -> bytes:
         running = self.rooms()
         told = Upstreams(running.router.states(), self._fallbacks.counts)
-        return exposition(running.toolbox.states(), told)
+        recording = Recording(running.recorder.health(), running.recorder.lost())
+        return exposition(running.toolbox.states(), told, self._exchanges, recording)
 
     def _access(self, recorder: records.Recorder) -> Access:
         limits = Path(self.config.records.journal).expanduser() / "limits"

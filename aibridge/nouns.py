@@ -12,6 +12,8 @@ from datetime import datetime
 from fnmatch import fnmatchcase
 from typing import Any, Literal
 
+from aibridge.tracing import Trace
+
 CallStatus = Literal["ok", "error", "invalid_arguments", "timeout", "cancelled", "refused", "relayed"]
 ExchangeStatus = Literal["running", "completed", "failed", "cancelled", "interrupted"]
 UsageSource = Literal["provider", "estimated", "missing"]
@@ -129,6 +131,8 @@ class Call:
     name: str
     arguments: str
     injected: bool
+    traceparent: str | None = None
+    """The place in a trace where it runs (W3C trace context); None where nothing is traced."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,6 +279,8 @@ class ExchangeStarted:
     """MCP servers that were away, so that their tools were not injected."""
     left_out: tuple[str, ...] = ()
     """Tools that were not injected: the client has one of that name, or there were too many."""
+    trace: Trace | None = None
+    """Its place in a trace, for telemetry alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,6 +300,9 @@ class RoundEnded:
     """The model that was asked for."""
     ended_at: float | None = None
     """Unix time in seconds."""
+    started_at: float | None = None
+    """The same, of its first request."""
+    finish_reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from types import TracebackType
 import structlog
 
 from aibridge.bridge.plan import Plan, Prepared, prepare
-from aibridge.bridge.ports import Answer
+from aibridge.bridge.ports import Answer, HeaderPairs
 from aibridge.bridge.story import Story
 from aibridge.dialects.base import Request, Turn
 from aibridge.errors import BridgeError, Kind, UpstreamRefused
@@ -59,7 +59,7 @@ class Asking:
             self._story.attempts += 1
             self._sent = self.upstream.ask(
                 self._plan.target,
-                self._plan.headers,
+                self._headers(),
                 self.request.body,
                 self._model,
                 self._story.attempt_fails,
@@ -80,6 +80,13 @@ class Asking:
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> bool | None:
         return await self._sent.__aexit__(kind, value, trace)
+
+    def _headers(self) -> HeaderPairs:
+        """The client's, with the round's place in the trace where there is one."""
+        trace = self._story.trace
+        return (
+            trace.onto(self._plan.headers, trace.round(self._story.rounds)) if trace else self._plan.headers
+        )
 
     @property
     def send_back(self) -> SendBack:

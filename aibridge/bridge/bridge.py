@@ -9,7 +9,7 @@ from aibridge.bridge.exchange import Exchange
 from aibridge.bridge.limits import Limits
 from aibridge.bridge.plan import Plan, prepare
 from aibridge.bridge.pointing import Pointing
-from aibridge.bridge.ports import HeaderPairs, Router, Toolbox, Upstream
+from aibridge.bridge.ports import HeaderPairs, Router, Toolbox, Tracing, Upstream
 from aibridge.bridge.recall import Recall, Whose
 from aibridge.bridge.story import Story
 from aibridge.bridge.translating import Translations
@@ -20,6 +20,10 @@ from aibridge.nouns import MOST_TOOLS, Caller, Listener, Offer, Tool
 log = structlog.get_logger(__name__)
 NO_RECALL = Recall(None)
 DEFAULT_LIMITS = Limits()
+
+
+def _untraced(_headers: HeaderPairs, _exchange_id: str) -> None:
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +67,13 @@ class Bridge:
     recall: Recall = NO_RECALL
     limits: Limits = DEFAULT_LIMITS
     pointing: Pointing = field(default_factory=Pointing)
+    tracing: Tracing = _untraced
     translations: Translations = field(default_factory=Translations)
 
     async def open(self, dialect: Dialect, incoming: Incoming) -> Opened:
         """The exchange for a request. Raises BridgeError where the request cannot be served."""
         story = Story(self.listener, incoming.caller, dialect.name, incoming.path)
+        story.trace = self.tracing(incoming.headers, story.exchange_id)
         client = dialect.read(incoming.body)
         router = self.translations.router(self.router, incoming.caller.id)
         upstream = router.route(client.asked.model, incoming.upstream, dialect.name)

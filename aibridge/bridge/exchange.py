@@ -135,7 +135,7 @@ class Exchange:
 
     def _open_round(self) -> Round:
         """The next round; once a cap is reached, the last one, in which the model has to answer."""
-        self.story.rounds += 1
+        self.story.round_begins()
         if self._progress.reached is None:
             return self.view.open_round()
         self._asking.request = self._asking.request.without_tools(self._tools)
@@ -200,6 +200,9 @@ class Exchange:
             self.story.call_finishes(call, result)
 
         self._tools_ran = self._tools_ran or bool(calls)
+        if trace := self.story.trace:
+            for call in calls:
+                call.traceparent = trace.header(trace.call(self.story.rounds, call.id))
         try:
             async with asyncio.timeout(max(0.0, self._progress.seconds_left)):
                 return await self._toolbox.run(calls, self._tools, hear, self._plan.headers) if calls else []

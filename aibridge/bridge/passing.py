@@ -40,10 +40,12 @@ class Passing:
         """The upstream's answer, whatever its status, piece by piece."""
         story = self.story
         story.begins(Asked(self.model or "", streamed=False), self.upstream.name, ())
-        story.rounds = story.attempts = 1
+        story.round_begins()
+        story.attempts = 1
+        headers = story.trace.onto(self.headers, story.trace.round(1)) if story.trace else self.headers
         began = False
         sent = self.upstream.open(
-            self.method, self.target, self.headers, self.body, self.known_as or "", story.attempt_fails
+            self.method, self.target, headers, self.body, self.known_as or "", story.attempt_fails
         )
         try:
             async with sent as answer:

@@ -5,8 +5,11 @@ from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 from aibridge.nouns import AttemptHeard, Call, Offer, Quirks, Result, SendBack, Tool
+from aibridge.tracing import Trace
 
 HeaderPairs = Sequence[tuple[bytes, bytes]]
+Tracing = Callable[[HeaderPairs, str], Trace | None]
+"""The place in a trace of an exchange, by the client's headers and its id; None where none is traced."""
 CallFinished = Callable[[Call, Result], None]
 
 

@@ -20,6 +20,7 @@ from aibridge.nouns import (
     Tool,
     new_id,
 )
+from aibridge.tracing import Trace
 
 
 class Story:
@@ -37,6 +38,8 @@ class Story:
         """MCP servers that are away."""
         self.left_out: tuple[str, ...] = ()
         """Tools that are not injected although they were offered."""
+        self.trace: Trace | None = None
+        """Its place in a trace, where there is one."""
         self.upstream: str | None = None
         """The upstream that is asked."""
         self.asked: str | None = None
@@ -45,7 +48,7 @@ class Story:
         self._failures = 0
         self._notes: list[str] = []
         self._listener, self._caller, self._api, self._path = listener, caller, api, path
-        self._started_at = time.time() if started_at is None else started_at
+        self._started_at = self._round_began = time.time() if started_at is None else started_at
         self._tools: dict[str, Tool] = {}
         self._first_byte: int | None = None
         self._first_text: int | None = None
@@ -73,8 +76,14 @@ class Story:
                 metadata=asked.metadata,
                 unavailable=self.unavailable,
                 left_out=self.left_out,
+                trace=self.trace,
             )
         )
+
+    def round_begins(self) -> None:
+        """The next round is about to be asked."""
+        self.rounds += 1
+        self._round_began = time.time()
 
     def attempt_fails(self, failure: Failure) -> None:
         """A request to an upstream failed; it may be sent again."""
@@ -120,6 +129,8 @@ class Story:
                 upstream=self.upstream,
                 asked=self.asked,
                 ended_at=time.time(),
+                started_at=self._round_began,
+                finish_reason=turn.finish_reason,
             )
         )
 

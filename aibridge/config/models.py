@@ -346,6 +346,11 @@ class Telemetry(Model):
     """What is told to operators."""
 
     log: Log = Field(Log(), description="the log on stderr")
+    metrics: bool = Field(True, description="serve /metrics for Prometheus")
+    traces: Annotated[Literal["auto", "on", "off"], BeforeValidator(_switch)] = Field(
+        "auto", description="OpenTelemetry; auto: where OTEL_EXPORTER_OTLP_ENDPOINT is set"
+    )
+    capture_content: bool = Field(False, description="prompts, tool arguments and results in traces")
 
 
 class Config(Model):

@@ -44,6 +44,7 @@ TEXTS: Mapping[type, tuple[str, ...]] = {
 }
 """What people and models wrote, and so may hold secrets; beside them the caller's texts."""
 CALLERS_TEXTS = ("client", "user_agent", "session_id")
+OF_TELEMETRY = frozenset({"trace", "finish_reason"})
 MOST_APART = 10_000
 Shape = tuple[tuple[str, ...], Callable[[Any], tuple[Any, ...]]]
 
@@ -102,9 +103,10 @@ def decode(payload: bytes) -> dict[str, Any]:
 @cache
 def _shapes(keep: Keep) -> Mapping[type, Shape]:
     """The shapes of all facts without the texts that `keep` refuses."""
-    withheld = set() if keep.prompts else {"prompt", "thought"}
+    withheld: set[str] = set() if keep.prompts else {"prompt", "thought"}
     withheld |= set() if keep.arguments else {"arguments"}
     withheld |= set() if keep.results else {"result"}
+    withheld |= OF_TELEMETRY
     return {noun: _shape(noun, frozenset(withheld)) for noun in KINDS}
 
 

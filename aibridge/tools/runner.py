@@ -15,6 +15,7 @@ from aibridge import tasks
 from aibridge.nouns import Call, CallStatus, Result, Tool
 from aibridge.tools.failures import CallFailed, one_sentence
 from aibridge.tools.results import ERROR, cut, result_text
+from aibridge.tools.tracing import placed
 
 Invoke = Callable[[Tool, Mapping[str, Any]], Awaitable[Mapping[str, Any]]]
 """Runs a tool: the wire form of its result, or CallFailed."""
@@ -75,7 +76,9 @@ class Turn:
         if tool is None:
             return _failure("error", f"There is no tool named {call.name!r}.")
         try:
-            result = await self._invoke(tool, parsed(call.arguments))
+            arguments = parsed(call.arguments)
+            with placed(call.traceparent):
+                result = await self._invoke(tool, arguments)
         except InvalidArguments as error:
             status, text, sentence = _failure("invalid_arguments", f"{error} Nothing was called.")
             return status, cut(f"{text} The arguments were: {call.arguments}", self._limit), sentence

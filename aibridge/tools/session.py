@@ -15,6 +15,7 @@ from mcp.client.subscriptions import ListenNotSupportedError
 from mcp.server import Server as LowLevelServer
 from mcp.server.mcpserver import MCPServer
 from mcp.types import HEADER_MISMATCH, METHOD_NOT_FOUND
+from opentelemetry.propagate import inject
 from pydantic import TypeAdapter
 
 from aibridge import __version__
@@ -130,8 +131,10 @@ class Session:
         self, tool: str, arguments: Mapping[str, Any], alive: Callable[[], None]
     ) -> types.CallToolResult | types.InputRequiredResult:
         """Not `Client.call_tool`, which fails a result that does not match the tool's output schema."""
+        place: types.RequestParamsMeta = {}
+        inject(place)  # mcp itself does so on streams only, not for servers in this process
         request = types.CallToolRequest(
-            params=types.CallToolRequestParams(name=tool, arguments=dict(arguments))
+            params=types.CallToolRequestParams(name=tool, arguments=dict(arguments), _meta=place or None)
         )
 
         async def progressed(progress: float, total: float | None, message: str | None) -> None:

@@ -61,7 +61,9 @@ class BridgeRoute:
             lease.serves(exchange.story.exchange_id)
             added.extend(lease.headers)
         reply = Reply(send, self.dialect, exchange.story.exchange_id, added, self.heartbeat)
-        with bound_contextvars(exchange=exchange.story.exchange_id):
+        trace = exchange.story.trace
+        told = {"trace": trace.trace_id} if trace else {}
+        with bound_contextvars(exchange=exchange.story.exchange_id, **told):
             await reply.run(exchange.run(), receive)
 
     async def _read(self, scope: Scope, receive: Receive) -> tuple[Caller, bytes]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from starlette.types import ASGIApp, Receive, Send
 
+from aibridge.bridge.ports import Tracing
 from aibridge.bridge.story import Story
 from aibridge.dialects.base import Asked
 from aibridge.errors import BridgeError
@@ -40,9 +41,12 @@ class McpRoute:
             release(lease)
 
 
-def tell_call(listener: Listener, scope: Scope, tools: tuple[Tool, ...], call: Call, result: Result) -> None:
+def tell_call(
+    listener: Listener, tracing: Tracing, scope: Scope, tools: tuple[Tool, ...], call: Call, result: Result
+) -> None:
     """A call that came over `/mcp`, as an exchange of its own in the records."""
     story = Story(listener, scope["aibridge.caller"], API, PATH, result.started_at)
+    story.trace = tracing(scope["headers"], story.exchange_id)
     story.begins(Asked(model="", streamed=False), "", tools)
     story.call_finishes(call, result)
     story.ends("cancelled" if result.status == "cancelled" else "completed", 200)

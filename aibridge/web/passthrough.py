@@ -13,7 +13,7 @@ from starlette.types import Receive, Send
 
 from aibridge.bridge.bridge import check_model
 from aibridge.bridge.passing import API, Passing
-from aibridge.bridge.ports import HeaderPairs, Opener
+from aibridge.bridge.ports import HeaderPairs, Opener, Tracing
 from aibridge.bridge.story import Story
 from aibridge.dialects import OPENAI
 from aibridge.errors import BridgeError, Kind
@@ -84,6 +84,7 @@ class Passthrough:
 
     openers: Callable[[], Openers]
     listener: Callable[[], Listener]
+    tracing: Callable[[], Tracing]
     door: Door
     max_json: int
     """Bytes of a JSON body in which `model` is looked for."""
@@ -112,6 +113,7 @@ class Passthrough:
             if isinstance(body, bytes):
                 body = await self._led(body)
             story = Story(self.listener(), caller, API, scope["path"])
+            story.trace = self.tracing()(scope["headers"], story.exchange_id)
             path, renamed = await self._led_path(scope["aibridge.path"])
             passing = Passing(
                 dialect=OPENAI,
