@@ -151,4 +151,7 @@ def _invitation(url: str) -> str:
   python -c 'import openai; print(openai.OpenAI(base_url="{url}/v1", api_key="x").chat.completions.create(
     model="scripted-1", messages=[{{"role": "user", "content": "call now {{}}"}}],
   ).choices[0].message.content)'
+
+  K=x codex exec --skip-git-repo-check -m scripted-1 -c model_provider=a -c \\
+    'model_providers.a={{name="a",base_url="{url}/v1",env_key="K",wire_api="responses"}}' 'call now {{}}'
 """

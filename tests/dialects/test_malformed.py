@@ -7,6 +7,7 @@ import pytest
 
 from aibridge.dialects import OPENAI
 from aibridge.dialects.base import Manner
+from aibridge.dialects.responses import Responses
 from aibridge.errors import BridgeError, Kind
 from aibridge.nouns import Tool
 
@@ -52,3 +53,26 @@ def test_calls_that_are_none_are_passed_over_in_a_stream(calls: Any) -> None:
     current = view.open_round()
     current.take(b"data: " + json.dumps(chunk).encode() + b"\n\n")
     assert current.finish()[0].calls == []
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        ({"model": "m", "messages": []}, "belongs to /v1/chat/completions"),
+        ({"model": "m", "input": 7}, "`input` has to be"),
+        ({"model": "m", "input": "x", "tools": {}}, "`tools` has to be a list"),
+        ({"input": "x"}, "no `model`"),
+        ([], "not a JSON object"),
+    ],
+)
+def test_responses_that_are_asked_wrongly_are_refused_in_a_sentence(body: Any, told: str) -> None:
+    with pytest.raises(BridgeError, match=told) as refused:
+        Responses().read(json.dumps(body).encode())
+    assert refused.value.kind is Kind.BAD_REQUEST
+
+
+@pytest.mark.parametrize("item", [7, None, {}, [], {"type": 3}, {"role": 5}, {"type": "function_call"}])
+def test_items_that_are_none_are_passed_over(item: Any) -> None:
+    request = Responses().read(json.dumps({"model": "m", "input": ["x", item, item]}).encode())
+    assert all(isinstance(place, int) for place, _ in request.visible())
+    assert json.loads(request.with_tools(TOOLS).body)["input"] == ["x", item, item]

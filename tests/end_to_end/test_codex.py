@@ -104,6 +104,7 @@ def codex_bridge(
                 "breaker": "off",
             }
         },
+        "bridge": {"heartbeat": "300ms"},
         "mcp_servers": {
             "demo": {"command": sys.executable, "args": ["-m", "aibridge.demo.tools"]},
             "time": {"command": str(python_program("mcp-server-time")), "args": ["--local-timezone", "UTC"]},
@@ -201,4 +202,12 @@ def test_codex_does_not_have_tools_run_again_after_a_fault(
     codex: Callable[[], Codex], model: Model, fault: str
 ) -> None:
     codex().run(opening(f"{ADD} then {fault}"), status=1)
+    assert [each.round for each in model.asked] == [1, 2]
+
+
+def test_codex_waits_for_a_tool_that_takes_longer_than_its_patience(
+    codex: Callable[[], Codex], model: Model
+) -> None:
+    impatient = ("-c", "model_providers.aibridge.stream_idle_timeout_ms=2500", *NO_RETRIES)
+    assert _texts(codex().run('call slow {"seconds":4}', *impatient)) == ["slow answered: waited 4 s"]
     assert [each.round for each in model.asked] == [1, 2]

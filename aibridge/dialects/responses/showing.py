@@ -29,11 +29,16 @@ def mcp_call(call: Item, tools: Mapping[str, Tool], result: Result | None) -> Js
         "status": "in_progress" if result is None else "failed" if failed else "completed",
         "approval_request_id": None,
         "arguments": call.get("arguments") or "",
-        "error": result.text if result is not None and failed else None,
+        "error": _error(result.text) if result is not None and failed else None,
         "name": tool.own_name if tool else name,
         "output": None if result is None or failed else result.text,
         "server_label": tool.server if tool else server,
     }
+
+
+def _error(text: str) -> Json:
+    """What went wrong, in the API's form."""
+    return {"type": "mcp_tool_execution_error", "content": [{"type": "text", "text": text}]}
 
 
 class ShownCalls:
