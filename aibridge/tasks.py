@@ -21,10 +21,15 @@ async def stop(*tasks: "asyncio.Task[Any]") -> None:
     Cancels again every second: anyio's teardown can swallow one native cancel (seen with mcp 2.3).
     """
     pending = {task for task in tasks if not task.done()}
+    for task in pending:
+        task.cancel()
+    if pending:
+        await asyncio.sleep(0)  # most have ended then: `asyncio.wait` costs far more
+        pending = {task for task in pending if not task.done()}
     while pending:
+        _, pending = await asyncio.wait(pending, timeout=1)
         for task in pending:
             task.cancel()
-        _, pending = await asyncio.wait(pending, timeout=1)
     for task in tasks:
         if not task.cancelled():
             task.exception()  # marks it as seen

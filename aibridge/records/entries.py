@@ -8,7 +8,7 @@ import json
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import fields
-from functools import cache
+from functools import cache, lru_cache
 from operator import attrgetter
 from typing import Any
 
@@ -55,6 +55,7 @@ class Encoder:
     def __init__(self, config: Records) -> None:
         self._default = Keep(config.prompts, config.arguments, config.results)
         self._redaction = Redaction(config.redact)
+        self._callers_text = lru_cache(1024)(self._redaction.text)  # the same programs ask again and again
         self._shapes = _shapes(self._default)
         self._apart: OrderedDict[str, Mapping[type, Shape]] = OrderedDict()
         """Of exchanges whose caller's key wants something else; there still when a late call ends."""
@@ -88,7 +89,7 @@ class Encoder:
         told = dict(zip(CALLER[0], CALLER[1](caller), strict=True))
         for name in CALLERS_TEXTS:
             if told[name] is not None:
-                told[name] = self._redaction.text(told[name])
+                told[name] = self._callers_text(told[name])
         return told
 
 
@@ -127,4 +128,4 @@ def _plain(value: Any) -> Any:
     return dict(value) if isinstance(value, Mapping) else str(value)
 
 
-_write = json.JSONEncoder(separators=(",", ":"), skipkeys=True, default=_plain).encode
+_write = json.JSONEncoder(separators=(",", ":"), skipkeys=True, check_circular=False, default=_plain).encode

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 BLANK_LINE = re.compile(rb"(?>\r\n|\n|\r)(?>\r\n|\n|\r)")
 LINE_END = re.compile(rb"\r\n|\n|\r")
+LF = ord("\n")
 BOM = b"\xef\xbb\xbf"
 LONGEST_EVENT = 64 << 20
 """Bytes: no provider sends more in one event; without a bound a stream without blank lines fills memory."""
@@ -62,26 +63,16 @@ class Decoder:
 
     def feed(self, chunk: bytes) -> list[Event]:
         """The events that are whole after `chunk`. Raises TooLong."""
+        return split(self.block(chunk))
+
+    def block(self, chunk: bytes) -> bytes:
+        """The same as they came, in one piece, for who need not look at each. Raises TooLong."""
         known = len(self._buffer)
         buffer = self._buffer + chunk if known else chunk
-        if b"\r" not in buffer:  # nearly always: then two line feeds are the one way to end an event
-            *whole, self._buffer = buffer.split(b"\n\n")
-            self._check_length()
-            return [Event(each + b"\n\n") for each in whole]
-        events: list[Event] = []
-        start = 0
-        # A blank line may have begun in the last three bytes before this chunk (CRLF CR | LF).
-        found = BLANK_LINE.search(buffer, max(0, known - 3))
-        while found:
-            end = found.end()
-            if end == len(buffer) and buffer.endswith(b"\r"):
-                break  # LF may follow: then it belongs to this blank line
-            events.append(Event(buffer[start:end]))
-            start = end
-            found = BLANK_LINE.search(buffer, start)
-        self._buffer = buffer[start:]
+        end = _end_of_whole(buffer, known)
+        self._buffer = buffer[end:]
         self._check_length()
-        return events
+        return buffer if end == len(buffer) else buffer[:end]
 
     def _check_length(self) -> None:
         if len(self._buffer) > self._longest:
@@ -99,6 +90,34 @@ class Decoder:
             return [Event(rest)]
         # After a CR alone one LF would only complete that line's end.
         return [Event(rest + (b"\n" if rest.endswith(b"\n") else b"\n\n"))]
+
+
+def split(block: bytes) -> list[Event]:
+    """The events of a block that holds whole ones alone."""
+    if b"\r" not in block:  # nearly always: then two line feeds are the one way to end an event
+        return [Event(each + b"\n\n") for each in block.split(b"\n\n")[:-1]]
+    events: list[Event] = []
+    start = 0
+    for found in BLANK_LINE.finditer(block):
+        events.append(Event(block[start : found.end()]))
+        start = found.end()
+    return events
+
+
+def _end_of_whole(buffer: bytes, known: int) -> int:
+    """Where the last whole event ends; in the first `known` bytes none does."""
+    if b"\r" not in buffer:
+        end = buffer.rfind(b"\n\n") + 2
+        if end > 2 and buffer[end - 3] == LF:  # of an odd number of line feeds the last begins the next event
+            end -= (end - len(buffer[:end].rstrip(b"\n"))) % 2
+        return end if end > 1 else 0
+    end = 0
+    # A blank line may have begun in the last three bytes before this chunk (CRLF CR | LF).
+    for found in BLANK_LINE.finditer(buffer, max(0, known - 3)):
+        if found.end() == len(buffer) and buffer.endswith(b"\r"):
+            break  # LF may follow: then it belongs to this blank line
+        end = found.end()
+    return end
 
 
 def encode(data: bytes, name: bytes | None = None) -> bytes:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aibridge.wire.sse import BOM, Decoder, Event, TooLong, encode
+from aibridge.wire.sse import BOM, Decoder, Event, TooLong, encode, split
 
 LINE_ENDS = (b"\n", b"\r\n", b"\r")
 LINES = st.sampled_from(
@@ -49,6 +49,15 @@ def test_any_chopping_gives_the_same_events(stream: bytes, cuts: list[int]) -> N
 @given(STREAMS | NOISE)
 def test_byte_by_byte_gives_the_same_events(stream: bytes) -> None:
     assert _decoded(*(stream[at : at + 1] for at in range(len(stream)))) == _decoded(stream)
+
+
+@given(STREAMS | NOISE, st.lists(st.integers(0, 500), max_size=12))
+def test_a_block_is_the_same_events_in_one_piece(stream: bytes, cuts: list[int]) -> None:
+    events, blocks = Decoder(), Decoder()
+    for chunk in _chopped(stream, cuts):
+        block = blocks.block(chunk)
+        assert split(block) == events.feed(chunk)
+        assert b"".join(event.raw for event in split(block)) == block
 
 
 @given(STREAMS | NOISE, st.lists(st.integers(0, 500), max_size=12))

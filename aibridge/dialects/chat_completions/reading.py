@@ -13,7 +13,7 @@ from aibridge.dialects.folding import fold
 from aibridge.dialects.naming import Names
 from aibridge.dialects.usage import read_usage
 from aibridge.wire.json_text import loads
-from aibridge.wire.sse import Event
+from aibridge.wire.sse import Event, split
 
 KEPT_RAW = 64 << 10
 """Bytes of a turn that are kept raw before they are folded (6-architecture.md, The hot path)."""
@@ -38,18 +38,18 @@ class Reader:
         self._message: dict[str, Any] = {}
         self._keep = keep_message
         self._dropped = self._reasons = False
-        self._pending: list[Event | dict[str, Any]] = []
+        self._pending: list[bytes | dict[str, Any]] = []
         self._pending_size = 0
 
-    def keep(self, event: Event) -> None:
-        """Note a text delta that nobody had to look at."""
-        self.pieces += 1
-        reasons = b'"reasoning' in event.raw or b'"thinking' in event.raw
+    def keep(self, raw: bytes) -> None:
+        """Note events with text deltas that nobody had to look at."""
+        self.pieces += raw.count(b"\n\n") or len(split(raw))
+        reasons = b'"reasoning' in raw or b'"thinking' in raw
         self._reasons = self._reasons or reasons
         if self._keep or reasons:
-            self._wait(event, len(event.raw))
+            self._wait(raw, len(raw))
 
-    def _wait(self, delta: Event | dict[str, Any], size: int) -> None:
+    def _wait(self, delta: bytes | dict[str, Any], size: int) -> None:
         self._pending.append(delta)
         self._pending_size += size
         if self._pending_size > KEPT_RAW:
@@ -144,8 +144,14 @@ class Reader:
 
     def _fold_pending(self) -> None:
         pending, self._pending, self._pending_size = self._pending, [], 0
-        deltas = (each if isinstance(each, dict) else first_delta(parsed(each)) for each in pending)
-        fold(self._message, *(delta for delta in deltas if isinstance(delta, dict)))
+        fold(self._message, *(delta for each in pending for delta in _deltas(each)))
+
+
+def _deltas(pending: bytes | dict[str, Any]) -> list[dict[str, Any]]:
+    if isinstance(pending, dict):
+        return [pending]
+    deltas = (first_delta(parsed(event)) for event in split(pending))
+    return [delta for delta in deltas if isinstance(delta, dict)]
 
 
 def _usage(chunk: dict[str, Any]) -> dict[str, Any] | None:

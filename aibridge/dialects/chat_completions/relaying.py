@@ -16,7 +16,7 @@ from aibridge.dialects.naming import Names
 from aibridge.errors import BridgeError, UpstreamRefused
 from aibridge.nouns import Result
 from aibridge.wire.json_text import ObjectText, dumps
-from aibridge.wire.sse import Decoder, Event, TooLong, encode
+from aibridge.wire.sse import Decoder, Event, TooLong, encode, split
 
 # An event that holds none of these is text, reasoning or unknown: in round 1 it needs no understanding.
 # Possessive: `"tool_calls": null` and `"usage": null`, on every chunk of some providers, do not count.
@@ -25,6 +25,8 @@ TEXT = re.compile(rb'"content"\s*+:\s*+(?:"(?!")|\[\s*+[^\]\s])')
 CHUNK = frozenset({"id", "choices", "usage"})
 """Keys of which every chunk has one."""
 WORDS = (b'"tool_calls"', b'"usage"', b'"error"', b"[DONE]")
+FINISH = re.compile(rb'"finish_reason"(?!:null)')
+"""Begins with a literal, which is found quickly."""
 Piece = tuple[Draft, dict[str, Any]]
 
 
@@ -77,13 +79,14 @@ class StreamRound:
     def take(self, chunk: bytes) -> bytes:
         """Reads bytes of the stream; gives the whole events that the client gets for them."""
         try:
-            return self._take(self._decoder.feed(chunk))
+            return self._take(self._decoder.block(chunk))
         except TooLong:
             raise InvalidAnswer("sent an event without an end") from None
 
     def finish(self) -> tuple[Turn, bytes]:
         """The turn, and what was held. Raises InvalidAnswer when the stream was cut."""
-        shown = self._take([event for event in self._decoder.finish() if not _is_torn(event)])
+        rest = [event for event in self._decoder.finish() if not _is_torn(event)]
+        shown = self._given(self._show_all(rest))
         if self._reader.error is None and not self._finished:
             if not self.ended:
                 cut = "broke off the stream before its answer was finished"
@@ -107,18 +110,35 @@ class StreamRound:
             self._face.usages.append(self._reader.usage)
         return self._reader.turn()
 
-    def _take(self, events: list[Event]) -> bytes:
-        if self.ended:
+    def _take(self, block: bytes) -> bytes:
+        """Whole events: those that only pass are looked at, kept and given in one piece."""
+        if self.ended or not block:
             return b""  # the rest of a stream whose end was seen
-        whole = b"".join([event.raw for event in events])
-        if self._passes(whole):
-            for event in events:
-                self._reader.keep(event)
-            return whole
-        shown = b"".join([self._show(event) for event in events if not self.ended])
+        if self._passes(block):
+            self._reader.keep(block)
+            return block
+        if b"\r" in block:
+            return self._given(self._show_all(split(block)))
+        shown: list[bytes] = []
+        if self._face.fields is None:  # they are learned from the first event, and the next ones may pass
+            end = block.index(b"\n\n") + 2
+            shown += self._show_all([Event(block[:end])])
+            block = block[end:]
+        end = block.rfind(b"\n\n", 0, _first_meaning(block)) + 2
+        if end > 1 and self._passes(block[:end]):
+            shown.append(block[:end])
+            self._reader.keep(shown[-1])
+            block = block[end:]
+        return self._given(shown + self._show_all(split(block)))
+
+    def _show_all(self, events: Sequence[Event]) -> list[bytes]:
+        return [self._show(event) for event in events if not self.ended]
+
+    def _given(self, shown: list[bytes]) -> bytes:
+        """What was shown, unless the turn has to be known before anything of it is."""
         if not self._one_text:
-            return shown
-        self._waiting.append(shown)
+            return b"".join(shown)
+        self._waiting += shown
         return b""
 
     def _passes(self, raw: bytes) -> bool:
@@ -129,7 +149,7 @@ class StreamRound:
 
     def _show(self, event: Event) -> bytes:
         if self._passes(event.raw):
-            self._reader.keep(event)
+            self._reader.keep(event.raw)
             return event.raw
         data = event.data
         if data is None:
@@ -280,6 +300,14 @@ def _may_mean_something(raw: bytes) -> bool:
     if raw.count(b'"finish_reason"') == unfinished and not any(word in raw for word in WORDS):
         return False
     return MEANINGFUL.search(raw) is not None
+
+
+def _first_meaning(raw: bytes) -> int:
+    """Where the first word stands that may have to be understood; the length where there is none."""
+    places = [at for word in WORDS if (at := raw.find(word)) >= 0]
+    if finish := FINISH.search(raw):
+        places.append(finish.start())
+    return min(places, default=len(raw))
 
 
 def _says_something(delta: dict[str, Any]) -> bool:
