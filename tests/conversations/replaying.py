@@ -23,12 +23,13 @@ from aibridge.bridge.recall import Recall
 from aibridge.dialects import DIALECTS
 from aibridge.dialects.base import Dialect
 from aibridge.nouns import ExchangeEnded, ExchangeStarted, Fact, RoundEnded
+from aibridge.records.entries import OF_TELEMETRY
 from aibridge.web.bridge_routes import BridgeRoute
 from tests.support.doors import door_without_keys
 
 Json = dict[str, Any]
 SHOWN_HEADERS = ("content-type", "retry-after", "x-should-retry", "x-aibridge-tools", "x-request-id")
-UNTOLD = {"exchange_id", "started_at", "ended_at", "failed_at", "duration_ms", "caller"}
+UNTOLD = {"exchange_id", "started_at", "ended_at", "failed_at", "duration_ms", "caller", *OF_TELEMETRY}
 """Fields of facts that differ from run to run, or from caller to caller."""
 BEGUN = ("upstream", "asked")
 """Fields that are told only where they are not as the exchange began."""
