@@ -52,6 +52,7 @@ from aibridge.web.mcp_routes import PATH as MCP_PATH
 from aibridge.web.mcp_routes import McpRoute, tell_call
 from aibridge.web.models_routes import models
 from aibridge.web.passthrough import Passthrough, passthrough_target
+from aibridge.web.peers import Peers, Worker
 from aibridge.web.reply import send_error
 from aibridge.web.tools_routes import tools_listing
 from aibridge.web.underway import Underway
@@ -77,7 +78,11 @@ class App:
     """The ASGI application. Bridged routes are served before Starlette sees them: they are the hot path."""
 
     def __init__(
-        self, config: Config, in_process: Mapping[str, object], transport: httpx2.AsyncBaseTransport | None
+        self,
+        config: Config,
+        in_process: Mapping[str, object],
+        transport: httpx2.AsyncBaseTransport | None,
+        worker: Worker | None = None,
     ) -> None:
         self.config = config
         self.failure: str | None = None
@@ -85,6 +90,8 @@ class App:
         self.prices = records.prices_of(config)
         """What rounds cost; the same for records, budgets and metrics."""
         self._in_process, self._transport = in_process, transport
+        self._worker = worker
+        self._peers = Peers(worker, {"metrics": self._own_metrics}) if worker else None
         self._running: Running | None = None
         self._fallbacks = Fallbacks()
         self._exchanges = Exchanges(self._price)
@@ -131,6 +138,10 @@ class App:
             await self._live(scope, receive, send)
         else:
             await self._guarded(scope, receive, send)
+
+    def refuse(self) -> None:
+        """Answer what comes from now on with 503; what runs goes on."""
+        self._underway.refuse()
 
     async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The lifespan; where it cannot start the server is told our sentence instead of a stack."""
@@ -244,10 +255,14 @@ class App:
             recorder, toolbox, router, bridge, endpoint, access, upstreams.ModelList(router)
         )
         toolbox.start()
+        if self._peers is not None:
+            await self._peers.start()
         try:
             yield
         finally:
             self._running = None
+            if self._peers is not None:
+                await self._peers.aclose()
             await self._underway.end()
             await endpoint.aclose()
             await toolbox.aclose()
@@ -256,7 +271,16 @@ class App:
             await asyncio.to_thread(recorder.close)
             await asyncio.to_thread(traces.close)
 
-    def _metrics(self) -> bytes:
+    async def _metrics(self) -> bytes:
+        """What a scrape is told; of all workers, whichever of them it reaches."""
+        own = await self._own_metrics()
+        if self._peers is None or self._worker is None:
+            return own
+        from aibridge.telemetry.merging import merged  # noqa: PLC0415 - only several workers need it
+
+        return merged({self._worker.index: own, **await self._peers.ask("metrics")})
+
+    async def _own_metrics(self) -> bytes:
         running = self.rooms()
         told = Upstreams(running.router.states(), self._fallbacks.counts)
         recording = Recording(running.recorder.health(), running.recorder.lost())
@@ -285,7 +309,9 @@ class App:
     def states(self) -> dict[str, Any]:
         """The states of all parts, for `/readyz`."""
         running = self.rooms()
+        worker = {"worker": self._worker.told()} if self._worker else {}
         return {
+            **worker,
             "upstreams": running.router.states(),
             "mcp_servers": running.toolbox.states(),
             "records": running.recorder.health(),
@@ -314,14 +340,16 @@ def create_app(
     *,
     tools: Mapping[str, object] = NO_TOOLS,
     transport: httpx2.AsyncBaseTransport | None = None,
+    worker: Worker | None = None,
 ) -> App:
     """The application for `config`: a path, a plain mapping, or the model. Raises ConfigError.
 
     `tools` holds MCP servers that live in this process (`MCPServer` objects of the mcp package) by name.
-    `transport` carries upstream requests instead of aibridge's own, for example httpx2's.
+    `transport` carries upstream requests instead of aibridge's own, for example httpx2's. `worker` says which
+    of several processes on one port this is.
     """
     if isinstance(config, str | Path):
         config = configuration.load(Path(config))
     elif not isinstance(config, Config):
         config = configuration.parse(config)
-    return App(config, tools, transport)
+    return App(config, tools, transport, worker)

@@ -20,11 +20,16 @@ SWITCH = 0.0005
 in every hundredth answer."""
 
 
-def bind(host: str, port: int) -> socket.socket:
-    """A listening socket; where that fails, says why in one sentence and ends with status 1."""
+def bind(host: str, port: int, *, shared: bool = False) -> socket.socket:
+    """A listening socket; where that fails, says why in one sentence and ends with status 1.
+
+    `shared`: others of this program may listen there too, and the kernel shares connections out (Linux).
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listening = socket.socket(family, socket.SOCK_STREAM)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if shared:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     try:
         listening.bind((host, port))
         listening.listen(2048)
@@ -44,35 +49,26 @@ def url_of(listening: socket.socket) -> str:
 
 
 def server_for(app: "App") -> "uvicorn.Server":
-    """uvicorn, set up for streams: no access log, no headers of its own, a grace for running exchanges."""
-    import uvicorn
+    """What serves `app`; see `aibridge.cli.serving`."""
+    from aibridge.cli.serving import Serving
 
-    return uvicorn.Server(
-        uvicorn.Config(
-            app,
-            lifespan="on",
-            http="httptools",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            date_header=False,
-            proxy_headers=False,
-            timeout_keep_alive=75,
-            timeout_graceful_shutdown=max(1, round(app.config.server.shutdown_grace)),
-        )
-    )
+    return Serving(app)
 
 
 def run(app: "App", listening: socket.socket) -> None:
     """Serve until SIGTERM or Ctrl-C; ends with status 1 where the application could not start."""
-    server = server_for(app)
+    if sentence := serve_with(server_for(app), app, listening):
+        fail(sentence)
+
+
+def serve_with(server: "uvicorn.Server", app: "App", listening: socket.socket) -> str | None:
+    """Serve until the end; the sentence why it could not start, if so."""
     sys.setswitchinterval(SWITCH)
-    # uvicorn raises the signal again when it is done: for us the stop was a success.
+    # Around the server's own handlers: a stop that comes again when it has all but ended is no failure.
     signal.signal(signal.SIGTERM, lambda *_: None)
     # It leaves by SystemExit where the application cannot start: then `failure` says why.
     with listening, contextlib.suppress(KeyboardInterrupt, SystemExit):
         server.run(sockets=[listening])
-    if app.failure:
-        fail(app.failure)
-    if not server.started:
-        fail("the server could not start; its log says why")
+    if server.started:
+        return None
+    return app.failure or "the server could not start; its log says why"

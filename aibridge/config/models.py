@@ -80,6 +80,7 @@ class Server(Model):
         description="address to listen on; other than loopback needs access.keys: required or --insecure",
     )
     port: int = Field(4180, ge=0, le=65535, description="port to listen on; 0 takes a free one")
+    workers: int = Field(1, ge=1, le=64, description="processes that serve the port")
     max_body: Size = Field(32 << 20, description="largest request body of bridged routes")
     shutdown_grace: Duration = Field(30.0, description="how long running exchanges may finish on a stop")
     allowed_hosts: list[str] = Field([], description="`Host` names served beside loopback names")

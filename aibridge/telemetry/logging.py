@@ -37,14 +37,16 @@ class Masked:
         return mask(self._secrets.sub(MASK, text) if self._secrets else text)
 
 
-def configure(settings: Log, secrets: Collection[str] = ()) -> None:
-    """Set up the log of the process."""
+def configure(settings: Log, secrets: Collection[str] = (), worker: int | None = None) -> None:
+    """Set up the log of the process, which is `worker` of several."""
     console = settings.format == "console" or (settings.format == "auto" and sys.stderr.isatty())
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
+    if worker is not None:
+        shared.append(_naming(worker))
     # What depends on the form is left to the handler: loggers keep the processors of their first use.
     if console:
         # Plain: a traceback with local variables would show prompts and credentials.
@@ -71,3 +73,13 @@ def configure(settings: Log, secrets: Collection[str] = ()) -> None:
     root.setLevel(settings.level.upper())
     for name in NOISY:
         logging.getLogger(name).setLevel(max(root.level, logging.WARNING))
+
+
+def _naming(worker: int) -> Processor:
+    """What says in each line which process wrote it."""
+
+    def name(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+        event.setdefault("worker", worker)
+        return event
+
+    return name

@@ -18,12 +18,14 @@ async def healthz(_request: Request) -> JSONResponse:
     return JSONResponse({"status": "ok"})
 
 
-def metrics(told: Callable[[], bytes], content_type: str) -> Callable[[Request], Awaitable[Response]]:
+def metrics(
+    told: Callable[[], Awaitable[bytes]], content_type: str
+) -> Callable[[Request], Awaitable[Response]]:
     """The endpoint `/metrics`."""
 
     async def tell(_request: Request) -> Response:
         try:
-            return Response(told(), media_type=content_type)
+            return Response(await told(), media_type=content_type)
         except BridgeError as error:
             return Response(error.message, error.kind.status, media_type="text/plain")
 

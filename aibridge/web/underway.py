@@ -8,7 +8,11 @@ import asyncio
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from aibridge import tasks
+from aibridge.errors import BridgeError, Kind
+from aibridge.web.reply import send_error
 
+RETRY_AFTER = 1
+"""Seconds that a client is told to wait while aibridge stops: then another, or the next one, listens."""
 ENDING = 5.0
 """Seconds that cancelled requests have to say goodbye; the server's own grace for work lies before."""
 
@@ -19,9 +23,22 @@ class Underway:
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
         self._tasks: set[asyncio.Task[None]] = set()
+        self._refusing = False
+
+    def refuse(self) -> None:
+        """Serve no further request."""
+        self._refusing = True
+
+    def running(self) -> frozenset[asyncio.Task[None]]:
+        """The tasks that serve requests now."""
+        return frozenset(self._tasks)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
+        if self._refusing:
+            stopping = BridgeError(Kind.OVERLOADED, "aibridge is being stopped", retry_after=RETRY_AFTER)
+            await send_error(send, stopping)
+            return
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)

@@ -1,12 +1,12 @@
 """Who may administrate, what `/api` tells and refuses, and the rows that changes leave."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
 
-from aibridge.cli.serve import _listening
-from aibridge.config import parse
+from aibridge.cli.wanted import Options
+from aibridge.errors import ConfigError
 from tests.support.bridged import Bridged
 from tests.support.keys import api, bearer, make_key
 from tests.support.raw import JSON_TYPE, RawUpstream, ask, send
@@ -113,13 +113,15 @@ def test_what_is_wrong_is_said(
 
 
 @pytest.mark.parametrize("keys", ["required", "optional"])
-def test_listening_beyond_this_machine_needs_keys(keys: str) -> None:
-    config = parse({"upstreams": {"up": {"base_url": "http://127.0.0.1:9/v1"}}, "access": {"keys": keys}})
+def test_listening_beyond_this_machine_needs_keys(keys: str, tmp_path: Path) -> None:
+    file = tmp_path / "aibridge.yaml"
+    file.write_text(f"{{upstreams: {{up: {{base_url: 'http://127.0.0.1:9/v1'}}}}, access: {{keys: {keys}}}}}")
+    options = Options(file, "192.0.2.1", 0)
     if keys == "required":
-        assert _listening(config, "192.0.2.1", 0, insecure=False).server.host == "192.0.2.1"
+        assert options.read().server.host == "192.0.2.1"
         return
-    with pytest.raises(typer.Exit):
-        _listening(config, "192.0.2.1", 0, insecure=False)
+    with pytest.raises(ConfigError, match=r"192\.0\.2\.1 is open to other machines"):
+        options.read()
 
 
 def test_with_keys_any_name_of_the_machine_is_served(strict: Bridged) -> None:

@@ -1,0 +1,84 @@
+"""uvicorn, set up for streams, and how it stops: nothing new, a grace for what runs, then the error event.
+
+A second signal ends the grace. Under a supervisor a Ctrl-C is left to it, and its death is a stop.
+"""
+
+import asyncio
+import signal
+import socket
+from collections.abc import Callable
+from types import FrameType
+
+import uvicorn
+
+from aibridge.app import App
+
+STEP = 0.05
+"""Seconds between two looks at what still runs."""
+
+
+class Serving(uvicorn.Server):
+    """Serves `app` until a signal. `started_up` is called when requests are taken."""
+
+    def __init__(
+        self, app: App, started_up: Callable[[], None] = lambda: None, channel: socket.socket | None = None
+    ) -> None:
+        """`channel`: the connection to the supervisor, whose end says that it is gone."""
+        super().__init__(
+            uvicorn.Config(
+                app,
+                lifespan="on",
+                http="httptools",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                date_header=False,
+                proxy_headers=False,
+                timeout_keep_alive=75,
+            )
+        )
+        self._app, self._started_up, self._channel = app, started_up, channel
+        self._at_once = False
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """A signal; uvicorn's own would raise it again at the end, for us the stop is a success."""
+        if sig == signal.SIGINT and self._channel is not None:
+            return  # a terminal sends it to the supervisor too
+        self._at_once = self._at_once or self.should_exit
+        self.should_exit = True
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start the application, then take requests."""
+        await super().startup(sockets)
+        if self._channel is not None:
+            asyncio.get_running_loop().add_reader(self._channel, self._hear)
+        self._started_up()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Let what runs end within the grace, cancel the rest, and close the application."""
+        self._app.refuse()
+        for server in self.servers:
+            server.close()
+        for listening in sockets or ():
+            listening.close()
+        await self._grace(self._app.config.server.shutdown_grace)
+        for task in list(self.server_state.tasks):
+            task.cancel()
+        await self.lifespan.shutdown()
+
+    async def _grace(self, seconds: float) -> None:
+        """Wait for all connections to end; idle ones are closed, also those that only just came."""
+        state, clock = self.server_state, asyncio.get_running_loop().time
+        end = clock() + seconds
+        while True:
+            for connection in list(state.connections):
+                connection.shutdown()
+            await asyncio.sleep(STEP)
+            if self._at_once or clock() > end or not (state.connections or state.tasks):
+                return
+
+    def _hear(self) -> None:
+        assert self._channel is not None
+        if not self._channel.recv(1024):
+            asyncio.get_running_loop().remove_reader(self._channel)
+            self.handle_exit(signal.SIGTERM, None)

@@ -1,0 +1,281 @@
+"""Several workers on one port: started, watched, started again and stopped by a process that serves nothing.
+
+Each worker is forked with the product loaded, so that one that died is back at once. On Linux each has a
+socket of its own on the port (SO_REUSEPORT): the kernel spreads connections evenly by their hash, where a
+shared one would give most to whichever process wakes first. The supervisor keeps all of them open, so that
+connections wait for the successor of a worker that died. Elsewhere the workers share one socket.
+"""
+
+import contextlib
+import gc
+import os
+import select
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+
+import structlog
+import typer
+
+from aibridge.app import create_app
+from aibridge.cli.options import fail
+from aibridge.cli.running import bind, serve_with, url_of
+from aibridge.cli.serving import Serving
+from aibridge.config import Config
+from aibridge.errors import ConfigError
+from aibridge.telemetry import logging
+from aibridge.web.peers import Worker
+
+LIVED = 10.0
+"""Seconds after which a worker that dies has lived well, and its successor starts at once."""
+PAUSE, LONGEST_PAUSE = 0.5, 30.0
+"""Seconds before a worker starts again that died soon; doubled each time."""
+ENDING = 30.0
+"""Seconds beyond the grace after which a worker that does not end is killed."""
+Read = Callable[[], Config]
+
+log = structlog.get_logger(__name__)
+
+
+def supervise(settings: Config, read: Read) -> None:
+    """Serve with `settings.server.workers` processes until SIGTERM or Ctrl-C; `read` reads the file anew.
+
+    Ends with status 1 and a sentence where a worker cannot start at all.
+    """
+    if not hasattr(os, "fork"):
+        fail("server.workers above 1 needs a system with fork; run one worker here")
+    sockets = _bind(settings)
+    import_module("aibridge.records.opening")  # else every worker loads SQLAlchemy when it starts
+    logging.configure(settings.telemetry.log, settings.secrets())
+    url = url_of(sockets[0])
+    typer.echo(f"aibridge listens on {url}; point clients at {url}/v1", err=True)
+    if settings.bridge.recall == "memory":
+        log.warning("bridge.recall memory: each worker only knows its own hidden turns; write on")
+    folder = Path(tempfile.mkdtemp(prefix="aibridge-"))
+    try:
+        problem = Supervisor(settings, read, sockets, folder).run()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    if problem is not None:
+        fail(problem)
+
+
+def _bind(settings: Config) -> list[socket.socket]:
+    """A socket for each worker, all on one port that nobody else listens on."""
+    server = settings.server
+    first = bind(server.host, server.port)
+    if sys.platform != "linux":
+        return [first] * server.workers
+    port = first.getsockname()[1]
+    first.close()  # it was free; a socket that shares a port only shares it with such as want that too
+    return [bind(server.host, port, shared=True) for _ in range(server.workers)]
+
+
+@dataclass(slots=True)
+class _Child:
+    """A worker's process."""
+
+    index: int
+    pid: int
+    channel: socket.socket
+    round: int
+    """How often the configuration had been taken up when it was started."""
+    started: float
+    ready: bool = False
+    said: bytes = b""
+
+
+class Supervisor:
+    """Looks after the workers."""
+
+    def __init__(self, settings: Config, read: Read, sockets: Sequence[socket.socket], folder: Path) -> None:
+        self._settings, self._read, self._sockets, self._folder = settings, read, sockets, folder
+        self._children: dict[int, _Child] = {}
+        self._due: dict[int, float] = {}
+        """When workers are to be started, by index."""
+        self._soon_dead = [0] * len(sockets)
+        self._served = [False] * len(sockets)
+        self._round = 0
+        self._kill_at: float | None = None
+        self._problem: str | None = None
+        self._stopping = False
+        self._awake, self._wakes = socket.socketpair()
+
+    def run(self) -> str | None:
+        """Until all workers have ended; the sentence why it could not serve, if so."""
+        self._listen_to_signals()
+        gc.freeze()  # what is loaded stays shared between the processes
+        self._due[0] = 0.0  # the first one makes the database, and says what is wrong only once
+        while self._children or not self._stopping:
+            self._start_due()
+            self._wait()
+            self._reap()
+            self._kill_late()
+        return self._problem
+
+    def _listen_to_signals(self) -> None:
+        self._awake.setblocking(False)
+        self._wakes.setblocking(False)
+        signal.set_wakeup_fd(self._wakes.fileno(), warn_on_full_buffer=False)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
+            signal.signal(number, lambda *_: None)
+
+    def _wait(self) -> None:
+        """Sleep until a signal, a word of a worker, or something is due."""
+        times = [*self._due.values(), *([self._kill_at] if self._kill_at else [])]
+        timeout = max(0.0, min(times) - time.monotonic()) if times else None
+        channels = {child.channel: child for child in self._children.values()}
+        readable, _, _ = select.select([self._awake, *channels], [], [], timeout)
+        for each in readable:
+            if each is self._awake:
+                for number in self._awake.recv(4096):
+                    self._signalled(number)
+            else:
+                self._hear(channels[each])
+
+    def _signalled(self, number: int) -> None:
+        if number in (signal.SIGTERM, signal.SIGINT):
+            self._stop()
+        elif number == signal.SIGHUP and not self._stopping:
+            self._reload()
+
+    def _stop(self) -> None:
+        """Tell all workers to stop; a second time: at once."""
+        self._stopping = True
+        self._due.clear()
+        self._kill_at = time.monotonic() + self._settings.server.shutdown_grace + ENDING
+        for listening in self._sockets:
+            listening.close()
+        self._tell_all(signal.SIGTERM)
+
+    def _reload(self) -> None:
+        try:
+            self._settings = self._read()
+        except ConfigError as error:
+            log.error("the configuration was not taken up", error=str(error))
+            return
+        self._round += 1
+        self._tell_all(signal.SIGHUP)
+
+    def _tell_all(self, number: signal.Signals) -> None:
+        for child in self._children.values():
+            if child.ready or number == signal.SIGTERM:
+                os.kill(child.pid, number)  # it is ours, and not reaped: the id is nobody else's
+
+    def _hear(self, child: _Child) -> None:
+        """What a worker says, line by line: `ready`, `reloaded`, or `failed` with a sentence."""
+        with contextlib.suppress(OSError):
+            child.said += child.channel.recv(65536)
+        *lines, child.said = child.said.split(b"\n")
+        for line in lines:
+            word, _, rest = line.decode(errors="replace").partition(" ")
+            if word == "ready":
+                self._is_ready(child)
+            elif word == "reloaded":
+                with contextlib.suppress(ConfigError):
+                    self._settings = self._read()
+            elif word == "failed" and not self._served[child.index]:
+                self._problem = self._problem or rest
+
+    def _is_ready(self, child: _Child) -> None:
+        child.ready = self._served[child.index] = True
+        if child.round != self._round:
+            os.kill(child.pid, signal.SIGHUP)
+        if self._stopping:
+            return
+        running = {each.index for each in self._children.values()}
+        for index in range(len(self._sockets)):
+            if index not in running and index not in self._due:
+                self._due[index] = 0.0
+
+    def _reap(self) -> None:
+        for child in list(self._children.values()):
+            pid, status = os.waitpid(child.pid, os.WNOHANG)
+            if pid:
+                self._hear(child)
+                child.channel.close()
+                del self._children[pid]
+                if not self._stopping:
+                    self._died(child, os.waitstatus_to_exitcode(status))
+
+    def _died(self, child: _Child, status: int) -> None:
+        """Start it again; end everything where it never could start."""
+        if not self._served[child.index]:
+            self._problem = self._problem or f"worker {child.index} could not start; the log says why"
+            self._stop()
+            return
+        lived = child.ready and time.monotonic() - child.started > LIVED
+        soon = self._soon_dead[child.index] = 0 if lived else self._soon_dead[child.index] + 1
+        pause = min(PAUSE * 2 ** (soon - 2), LONGEST_PAUSE) if soon > 1 else 0.0
+        log.error("a worker died; it is started again", worker=child.index, status=status, pause=pause)
+        self._due[child.index] = time.monotonic() + pause
+
+    def _kill_late(self) -> None:
+        if self._kill_at is not None and time.monotonic() > self._kill_at:
+            log.error("workers that do not end are killed", workers=len(self._children))
+            self._kill_at = None
+            self._tell_late()
+
+    def _tell_late(self) -> None:
+        for child in self._children.values():
+            os.kill(child.pid, signal.SIGKILL)
+
+    def _start_due(self) -> None:
+        now = time.monotonic()
+        for index in [index for index, when in self._due.items() if when <= now]:
+            del self._due[index]
+            self._start(index)
+
+    def _start(self, index: int) -> None:
+        ours, theirs = socket.socketpair()
+        pid = os.fork()
+        if pid == 0:
+            self._become_worker(index, ours, theirs)
+        theirs.close()
+        ours.setblocking(False)
+        self._children[pid] = _Child(index, pid, ours, self._round, time.monotonic())
+
+    def _become_worker(self, index: int, ours: socket.socket, channel: socket.socket) -> None:
+        """The child's whole life; it never returns into the supervisor's code."""
+        status = 1
+        try:
+            signal.set_wakeup_fd(-1)
+            for number in (signal.SIGTERM, signal.SIGCHLD):
+                signal.signal(number, signal.SIG_DFL)
+            for number in (signal.SIGINT, signal.SIGHUP):
+                signal.signal(number, signal.SIG_IGN)
+            # Whoever holds these after the supervisor's death keeps the others from seeing it.
+            for held in (ours, self._awake, self._wakes, *(each.channel for each in self._children.values())):
+                held.close()
+            for at, listening in enumerate(self._sockets):
+                if listening is not self._sockets[index] and at != index:
+                    listening.close()
+            worker = Worker(index, len(self._sockets), self._folder)
+            status = work(self._settings, self._read, worker, self._sockets[index], channel)
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(status)
+
+
+def work(
+    settings: Config, read: Read, worker: Worker, listening: socket.socket, channel: socket.socket
+) -> int:
+    """A worker, until it is told to stop; the status of its process."""
+    logging.configure(settings.telemetry.log, settings.secrets(), worker.index)
+    app = create_app(settings, worker=worker)
+    server = Serving(app, lambda: channel.sendall(b"ready\n"), channel)
+    failure = serve_with(server, app, listening)
+    if failure is not None:
+        line = " ".join(failure.split())
+        with contextlib.suppress(OSError):
+            channel.sendall(f"failed {line}\n".encode())
+    return 0 if failure is None else 1
