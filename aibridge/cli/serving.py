@@ -1,6 +1,7 @@
 """uvicorn, set up for streams, and how it stops: nothing new, a grace for what runs, then the error event.
 
-A second signal ends the grace. Under a supervisor a Ctrl-C is left to it, and its death is a stop.
+A second signal ends the grace. Under a supervisor signals only begin a stop, for a terminal or systemd sends
+one to each process of a group: the supervisor says when the grace ends, and its death is a stop.
 """
 
 import asyncio
@@ -23,7 +24,7 @@ class Serving(uvicorn.Server):
     def __init__(
         self, app: App, started_up: Callable[[], None] = lambda: None, channel: socket.socket | None = None
     ) -> None:
-        """`channel`: the connection to the supervisor, whose end says that it is gone."""
+        """`channel`: from the supervisor, a word of whom ends the grace; its end says that it is gone."""
         super().__init__(
             uvicorn.Config(
                 app,
@@ -42,9 +43,10 @@ class Serving(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """A signal; uvicorn's own would raise it again at the end, for us the stop is a success."""
-        if sig == signal.SIGINT and self._channel is not None:
+        if self._channel is None:
+            self._at_once = self._at_once or self.should_exit
+        elif sig == signal.SIGINT:
             return  # a terminal sends it to the supervisor too
-        self._at_once = self._at_once or self.should_exit
         self.should_exit = True
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -79,6 +81,8 @@ class Serving(uvicorn.Server):
 
     def _hear(self) -> None:
         assert self._channel is not None
-        if not self._channel.recv(1024):
+        if self._channel.recv(1024):  # it has one thing to say
+            self._at_once = True
+        else:
             asyncio.get_running_loop().remove_reader(self._channel)
-            self.handle_exit(signal.SIGTERM, None)
+        self.should_exit = True

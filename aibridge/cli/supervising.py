@@ -149,12 +149,22 @@ class Supervisor:
 
     def _stop(self) -> None:
         """Tell all workers to stop; a second time: at once."""
+        if self._stopping:
+            self._end_grace()
+            return
         self._stopping = True
         self._due.clear()
         self._kill_at = time.monotonic() + self._settings.server.shutdown_grace + ENDING
         for listening in self._sockets:
             listening.close()
         self._tell_all(signal.SIGTERM)
+
+    def _end_grace(self) -> None:
+        """By their channels: a signal may have reached them already, sent to all processes of a group."""
+        self._kill_at = time.monotonic() + ENDING
+        for child in self._children.values():
+            with contextlib.suppress(OSError):
+                child.channel.send(b"now\n")
 
     def _reload(self) -> None:
         try:

@@ -26,6 +26,7 @@ from tests.support.raw import (
     connection,
     piece,
     raw_upstream,
+    read_response,
     request,
     send,
 )
@@ -147,6 +148,33 @@ def test_workers_that_cannot_start_end_the_whole_with_one_sentence(tmp_path: Pat
     [said] = [line for line in bridge.log.splitlines() if line.startswith("aibridge: ")]
     assert "(records.journal) cannot be used" in said
     assert "Traceback" not in bridge.log
+
+
+def test_a_stop_that_is_sent_to_all_processes_is_one_stop(tmp_path: Path) -> None:
+    with held() as (gate, upstream), serving(tmp_path, upstream, 2) as bridge, ExitStack() as stack:
+        streams = [Stream(bridge.port, stack) for _ in range(STREAMS)]
+        for pid, idle in _idle(bridge, stack).items():
+            os.kill(pid, signal.SIGTERM)
+            assert idle.recv(1) == b"", "it is being stopped"
+        os.kill(bridge.program.pid, signal.SIGTERM)
+        eventually(lambda: not answers(f"{bridge.url}/healthz"), what="the end of listening")
+        gate.open()
+        assert [stream.rest() for stream in streams] == [STREAM[BEGUN:]] * STREAMS
+        eventually(lambda: bridge.program.status is not None, 20, "the end")
+        assert bridge.program.status == 0
+
+
+def _idle(bridge: Bridge, stack: ExitStack) -> dict[int, socket.socket]:
+    """A connection to each of two workers, by its process, that waits for a next request."""
+    found: dict[int, socket.socket] = {}
+    for _ in range(100):
+        client = stack.enter_context(connection(bridge.port))
+        client.sendall(request(bridge.port, b"", method="GET", path="/readyz"))
+        worker = read_response(client, "GET").json["worker"]
+        found.setdefault(worker["pid"], client)
+        if len(found) == worker["of"]:
+            break
+    return found
 
 
 @pytest.mark.parametrize("workers", [1, 2])
