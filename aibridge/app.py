@@ -22,7 +22,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from aibridge import config as configuration
-from aibridge import records, tools, upstreams
+from aibridge import records, tasks, tools, upstreams
 from aibridge.access import Access
 from aibridge.bridge.bridge import Bridge
 from aibridge.bridge.keeping import Keeping
@@ -32,18 +32,18 @@ from aibridge.bridge.pointing import Pointing
 from aibridge.bridge.ports import RecallStore
 from aibridge.bridge.recall import Recall
 from aibridge.bridge.translating import Translations
-from aibridge.config import Config
+from aibridge.config import Config, Source
 from aibridge.dialects import DIALECTS, OPENAI
-from aibridge.errors import BridgeError, Kind
+from aibridge.errors import BridgeError, ConfigError, Kind
 from aibridge.nouns import Listener, RoundEnded
 from aibridge.records.redaction import Redaction
 from aibridge.telemetry.endings import all_of, log_failures
 from aibridge.telemetry.exchanges import Exchanges
 from aibridge.telemetry.metrics import CONTENT_TYPE, exposition
 from aibridge.telemetry.recording import Recording
-from aibridge.telemetry.switching import open_traces
+from aibridge.telemetry.switching import Tracing, open_traces
 from aibridge.telemetry.upstreams import Fallbacks, Upstreams
-from aibridge.web.api import AdminGuard, Api, ApiRoute, KeyRoutes, usage_routes
+from aibridge.web.api import AdminGuard, Api, ApiRoute, KeyRoutes, Reloaded, RunningRoutes, usage_routes
 from aibridge.web.bridge_routes import BridgeRoute
 from aibridge.web.callers import Door
 from aibridge.web.guard import Guard
@@ -58,6 +58,8 @@ from aibridge.web.tools_routes import tools_listing
 from aibridge.web.underway import Underway
 
 log = structlog.get_logger(__name__)
+RELOADING = 30.0
+"""Seconds that another worker has to take up the configuration."""
 NO_TOOLS: Mapping[str, object] = MappingProxyType({})
 
 
@@ -72,6 +74,9 @@ class Running:
     endpoint: tools.Endpoint
     access: Access
     models: upstreams.ModelList
+    traces: Tracing
+    hidden: RecallStore | None
+    """Where hidden turns rest."""
 
 
 class App:
@@ -83,18 +88,32 @@ class App:
         in_process: Mapping[str, object],
         transport: httpx2.AsyncBaseTransport | None,
         worker: Worker | None = None,
+        source: Source | None = None,
     ) -> None:
         self.config = config
+        self._source = source
+        self._secrets = config.secrets()
+        self._taking_up = asyncio.Lock()
+        self._leaving: set[asyncio.Task[None]] = set()
+        """Old rooms, until the last exchange that uses them has ended."""
         self.failure: str | None = None
         """Why the application could not start, in one sentence."""
         self.prices = records.prices_of(config)
         """What rounds cost; the same for records, budgets and metrics."""
         self._in_process, self._transport = in_process, transport
         self._worker = worker
-        self._peers = Peers(worker, {"metrics": self._own_metrics}) if worker else None
+        self._peers = (
+            Peers(worker, {"metrics": self._own_metrics, "reload": self._told_reload}) if worker else None
+        )
         self._running: Running | None = None
         self._fallbacks = Fallbacks()
         self._exchanges = Exchanges(self._price)
+        self._underway = Underway(self._dispatch)
+        self._furnish()
+
+    def _furnish(self) -> None:
+        """What serves requests by the configuration as it is now."""
+        config = self.config
         self._door = Door(
             config.access.keys,
             self._secret,
@@ -129,7 +148,6 @@ class App:
             exception_handlers={HTTPException: _http_error},
             lifespan=self._lifespan,
         )
-        self._underway = Underway(self._dispatch)
         self._guarded = self._guard()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -197,7 +215,8 @@ class App:
             wrong=records.RecordsError,
             failing=records.DatabaseFailing,
         )
-        return (*usage, *keys.routes())
+        running = RunningRoutes(lambda: self.config, self._reload_all)
+        return (*usage, *keys.routes(), *running.routes())
 
     def _guard(self) -> ASGIApp:
         server = self.config.server
@@ -222,16 +241,50 @@ class App:
         except records.RecordsError as error:
             self.failure = str(error)
             raise
-        toolbox = tools.from_config(
-            self.config.mcp_servers, self.config.bridge, self._in_process, recorder.tool_shelf()
-        )
         access = self._access(recorder)
         await access.start()
-        router = upstreams.from_config(self.config.upstreams, self._transport)
-        settings = self.config.bridge
         redaction = Redaction(self.config.records.redact)
         traces = await asyncio.to_thread(open_traces, self.config.telemetry, redaction.text)
-        counting = [self._exchanges] if self.config.telemetry.metrics else []
+        self._running = self._rooms(self.config, recorder, access, traces)
+        self._running.toolbox.start()
+        if self._peers is not None:
+            await self._peers.start()
+        try:
+            yield
+        finally:
+            running, self._running = self.rooms(), None
+            if self._peers is not None:
+                await self._peers.aclose()
+            await self._underway.end()
+            await asyncio.gather(*self._leaving)
+            await _close(running)
+            await access.aclose()
+            await asyncio.to_thread(recorder.close)
+            await asyncio.to_thread(traces.close)
+
+    def _rooms(
+        self,
+        config: Config,
+        recorder: records.Recorder,
+        access: Access,
+        traces: Tracing,
+        before: Running | None = None,
+    ) -> Running:
+        """The rooms for `config`; MCP servers and upstreams that did not change stay those of `before`."""
+        toolbox = tools.from_config(
+            config.mcp_servers,
+            config.bridge,
+            self._in_process,
+            recorder.tool_shelf(),
+            before.toolbox if before else None,
+        )
+        router = upstreams.from_config(config.upstreams, self._transport, before.router if before else None)
+        settings = config.bridge
+        if before is not None and settings.recall == self.config.bridge.recall:
+            hidden = before.hidden  # what is kept in the process outlives a reload
+        else:
+            hidden = _recall_store(settings.recall, recorder)
+        counting = [self._exchanges] if config.telemetry.metrics else []
         listeners: list[Listener] = [access.gate.hear, log_failures, self._fallbacks]
         bridge = Bridge(
             router=router,
@@ -240,36 +293,86 @@ class App:
             tracing=traces.begin,
             inject=settings.inject,
             turn_separator=settings.turn_separator,
-            recall=Recall(_recall_store(settings.recall, recorder), settings.recall_limit),
-            pointing=Pointing(recorder.answer_ids()),
-            translations=Translations(Keeping(recorder.answer_ids())),
+            recall=Recall(hidden, settings.recall_limit),
+            pointing=before.bridge.pointing if before else Pointing(recorder.answer_ids()),
+            translations=(
+                before.bridge.translations if before else Translations(Keeping(recorder.answer_ids()))
+            ),
             limits=Limits(settings.max_rounds, settings.max_tool_calls, settings.deadline),
         )
         endpoint = tools.Endpoint(
             toolbox,
             partial(tell_call, bridge.listener, bridge.tracing),
             limit=settings.tool_result_limit,
-            max_body=self.config.server.max_body,
+            max_body=config.server.max_body,
         )
-        self._running = Running(
-            recorder, toolbox, router, bridge, endpoint, access, upstreams.ModelList(router)
-        )
-        toolbox.start()
-        if self._peers is not None:
-            await self._peers.start()
+        listed = upstreams.ModelList(router)
+        return Running(recorder, toolbox, router, bridge, endpoint, access, listed, traces, hidden)
+
+    @property
+    def can_reload(self) -> bool:
+        """Whether there is a file, or the like, to read anew."""
+        return self._source is not None
+
+    async def reload(self) -> list[str]:
+        """Take up the configuration as it is now; the keys that wait for a restart.
+
+        New exchanges get the new rooms; those that run keep theirs. Raises ConfigError, and then nothing
+        has changed.
+        """
+        if self._source is None:
+            raise ConfigError("aibridge was started without a file; there is nothing to read anew")
+        async with self._taking_up:
+            wanted = await asyncio.to_thread(self._source.read)
+            config, waiting = configuration.keep_fixed(self.config, wanted)
+            if config != self.config:
+                self._take_up(config, self._source)
+        log.info("the configuration was taken up", needs_restart=waiting)
+        return waiting
+
+    def _take_up(self, config: Config, source: Source) -> None:
+        before = self.rooms()
+        self._secrets |= config.secrets()
+        source.log(config.telemetry.log, self._secrets)
+        rooms = self._rooms(config, before.recorder, before.access, before.traces, before)
+        self.config, self._running = config, rooms
+        self._furnish()
+        rooms.toolbox.start()
+        left = tasks.start(self._leave(before, rooms, self._underway.running()), "rooms:left")
+        self._leaving.add(left)
+        left.add_done_callback(self._leaving.discard)
+
+    async def _leave(self, before: Running, rooms: Running, users: frozenset[asyncio.Task[None]]) -> None:
+        if users:
+            await asyncio.wait(users)
+        await _close(before, rooms)
+
+    async def reload_or_tell(self) -> None:
+        """Take up the configuration; the log says what is wrong with it."""
         try:
-            yield
-        finally:
-            self._running = None
-            if self._peers is not None:
-                await self._peers.aclose()
-            await self._underway.end()
-            await endpoint.aclose()
-            await toolbox.aclose()
-            await router.aclose()
-            await access.aclose()
-            await asyncio.to_thread(recorder.close)
-            await asyncio.to_thread(traces.close)
+            await self.reload()
+        except (BridgeError, ConfigError) as error:
+            log.error("the configuration was not taken up", error=str(error))
+
+    async def _told_reload(self) -> bytes:
+        """For another worker: `ok`, or why not."""
+        try:
+            await self.reload()
+        except (BridgeError, ConfigError) as error:
+            return str(error).encode()
+        return b"ok"
+
+    async def _reload_all(self) -> Reloaded:
+        waiting = await self.reload()
+        answers = await self._peers.ask("reload", RELOADING) if self._peers else {}
+        if self._source is not None:
+            self._source.spread()
+        failed = [
+            f"worker {index}: {(answer or b'it did not answer').decode()}"
+            for index, answer in answers.items()
+            if answer != b"ok"
+        ]
+        return Reloaded(needs_restart=waiting, workers=1 + len(answers) - len(failed), failed=failed)
 
     async def _metrics(self) -> bytes:
         """What a scrape is told; of all workers, whichever of them it reaches."""
@@ -319,6 +422,13 @@ class App:
         }
 
 
+async def _close(rooms: Running, following: Running | None = None) -> None:
+    """End what belongs to `rooms` alone."""
+    await rooms.endpoint.aclose()
+    await rooms.toolbox.aclose(following.toolbox if following else None)
+    await rooms.router.aclose(following.router if following else None)
+
+
 def _recall_store(wanted: str, recorder: records.Recorder) -> RecallStore | None:
     """Where hidden turns rest: beside the records, in the process alone, or nowhere."""
     if wanted == "off":
@@ -341,15 +451,17 @@ def create_app(
     tools: Mapping[str, object] = NO_TOOLS,
     transport: httpx2.AsyncBaseTransport | None = None,
     worker: Worker | None = None,
+    source: Source | None = None,
 ) -> App:
     """The application for `config`: a path, a plain mapping, or the model. Raises ConfigError.
 
     `tools` holds MCP servers that live in this process (`MCPServer` objects of the mcp package) by name.
     `transport` carries upstream requests instead of aibridge's own, for example httpx2's. `worker` says which
-    of several processes on one port this is.
+    of several processes on one port this is; `source` what a reload reads, a path by default.
     """
     if isinstance(config, str | Path):
-        config = configuration.load(Path(config))
+        source = source or Source(partial(configuration.load, Path(config)))
+        config = source.read()
     elif not isinstance(config, Config):
         config = configuration.parse(config)
-    return App(config, tools, transport, worker)
+    return App(config, tools, transport, worker, source)

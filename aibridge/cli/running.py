@@ -66,6 +66,8 @@ def serve_with(server: "uvicorn.Server", app: "App", listening: socket.socket) -
     sys.setswitchinterval(SWITCH)
     # Around the server's own handlers: a stop that comes again when it has all but ended is no failure.
     signal.signal(signal.SIGTERM, lambda *_: None)
+    if app.can_reload and hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until it can be done
     # It leaves by SystemExit where the application cannot start: then `failure` says why.
     with listening, contextlib.suppress(KeyboardInterrupt, SystemExit):
         server.run(sockets=[listening])

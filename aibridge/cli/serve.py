@@ -6,6 +6,7 @@ import typer
 
 from aibridge.cli.options import ConfigOption, fail
 from aibridge.cli.wanted import Options
+from aibridge.config import Source
 from aibridge.errors import ConfigError
 
 
@@ -49,4 +50,4 @@ def serve(
 
     logging.configure(settings.telemetry.log, settings.secrets())
     typer.echo(f"aibridge listens on {url_of(listening)}; point clients at {url_of(listening)}/v1", err=True)
-    run(create_app(settings), listening)
+    run(create_app(settings, source=Source(options.read, logging.configure)), listening)

@@ -12,6 +12,7 @@ from types import FrameType
 
 import uvicorn
 
+from aibridge import tasks
 from aibridge.app import App
 
 STEP = 0.05
@@ -40,6 +41,7 @@ class Serving(uvicorn.Server):
         )
         self._app, self._started_up, self._channel = app, started_up, channel
         self._at_once = False
+        self._reloading: set[asyncio.Task[None]] = set()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """A signal; uvicorn's own would raise it again at the end, for us the stop is a success."""
@@ -54,6 +56,8 @@ class Serving(uvicorn.Server):
         await super().startup(sockets)
         if self._channel is not None:
             asyncio.get_running_loop().add_reader(self._channel, self._hear)
+        if self._app.can_reload and hasattr(signal, "SIGHUP"):
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reload)
         self._started_up()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -63,6 +67,7 @@ class Serving(uvicorn.Server):
             server.close()
         for listening in sockets or ():
             listening.close()
+        await tasks.stop(*self._reloading)
         await self._grace(self._app.config.server.shutdown_grace)
         for task in list(self.server_state.tasks):
             task.cancel()
@@ -78,6 +83,11 @@ class Serving(uvicorn.Server):
             await asyncio.sleep(STEP)
             if self._at_once or clock() > end or not (state.connections or state.tasks):
                 return
+
+    def _reload(self) -> None:
+        task = tasks.start(self._app.reload_or_tell(), "reload")
+        self._reloading.add(task)
+        task.add_done_callback(self._reloading.discard)
 
     def _hear(self) -> None:
         assert self._channel is not None

@@ -19,6 +19,7 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 
@@ -29,7 +30,7 @@ from aibridge.app import create_app
 from aibridge.cli.options import fail
 from aibridge.cli.running import bind, serve_with, url_of
 from aibridge.cli.serving import Serving
-from aibridge.config import Config
+from aibridge.config import Config, Source, keep_fixed
 from aibridge.errors import ConfigError
 from aibridge.telemetry import logging
 from aibridge.web.peers import Worker
@@ -168,12 +169,16 @@ class Supervisor:
 
     def _reload(self) -> None:
         try:
-            self._settings = self._read()
+            self._read_anew()
         except ConfigError as error:
             log.error("the configuration was not taken up", error=str(error))
             return
-        self._round += 1
         self._tell_all(signal.SIGHUP)
+
+    def _read_anew(self) -> None:
+        """For later workers, which must not differ in what waits for a restart. Raises ConfigError."""
+        self._settings, _ = keep_fixed(self._settings, self._read())
+        self._round += 1
 
     def _tell_all(self, number: signal.Signals) -> None:
         for child in self._children.values():
@@ -191,7 +196,7 @@ class Supervisor:
                 self._is_ready(child)
             elif word == "reloaded":
                 with contextlib.suppress(ConfigError):
-                    self._settings = self._read()
+                    self._read_anew()
             elif word == "failed" and not self._served[child.index]:
                 self._problem = self._problem or rest
 
@@ -280,8 +285,10 @@ def work(
     settings: Config, read: Read, worker: Worker, listening: socket.socket, channel: socket.socket
 ) -> int:
     """A worker, until it is told to stop; the status of its process."""
-    logging.configure(settings.telemetry.log, settings.secrets(), worker.index)
-    app = create_app(settings, worker=worker)
+    set_up_log = partial(logging.configure, worker=worker.index)
+    set_up_log(settings.telemetry.log, settings.secrets())
+    source = Source(read, set_up_log, lambda: channel.sendall(b"reloaded\n"))
+    app = create_app(settings, worker=worker, source=source)
     server = Serving(app, lambda: channel.sendall(b"ready\n"), channel)
     failure = serve_with(server, app, listening)
     if failure is not None:

@@ -16,6 +16,7 @@ from aibridge.config.models import (
     Telemetry,
     Upstream,
 )
+from aibridge.config.reloading import Source, keep_fixed
 
 __all__ = [
     "Access",
@@ -31,8 +32,10 @@ __all__ = [
     "Price",
     "Records",
     "Server",
+    "Source",
     "Telemetry",
     "Upstream",
+    "keep_fixed",
     "load",
     "parse",
 ]

@@ -20,24 +20,37 @@ def from_config(
     bridge: Bridge,
     in_process: Mapping[str, object] = NONE,
     shelf: Shelf | None = None,
+    before: Toolbox | None = None,
 ) -> Toolbox:
     """The toolbox for the configured servers; nothing is connected before `start()`.
 
     `in_process` holds server objects of the mcp package (`MCPServer` or the low-level `Server`) by name; one
     with the name of a configured server takes its place and keeps its patterns, timeouts and mode. What is
-    to outlive the process is kept on `shelf`.
+    to outlive the process is kept on `shelf`. Servers that did not change since `before` stay as they are.
     """
     shelf = shelf or ProcessShelf()
     enabled = {name: config for name, config in servers.items() if not config.disabled}
-    keeping = {name: _keeping(shelf, name, config, name in in_process) for name, config in enabled.items()}
-    opened = [_server(name, config, in_process.get(name), keeping[name]) for name, config in enabled.items()]
-    for name, target in in_process.items():
-        if name not in servers:
-            keeping[name] = Keeping(shelf, name)
-            opened.append(Server(name, target, keeping=keeping[name]))
+    keeping: dict[str, Keeping] = {}
+    opened: list[Server | Branches] = []
+    for name in (*enabled, *(name for name in in_process if name not in servers)):
+        config = enabled.get(name)
+        kept = before.unchanged(name, config) if before else None
+        server, keeping[name] = kept or _opened(shelf, name, config, in_process.get(name))
+        opened.append(server)
     rules = {name: _rules(config) for name, config in enabled.items()}
     needed = frozenset(name for name, config in enabled.items() if config.on_unavailable == "fail")
-    return Toolbox(opened, rules, bridge, needed, keeping)
+    return Toolbox(opened, rules, bridge, needed, keeping, enabled)
+
+
+def _opened(
+    shelf: Shelf, name: str, config: McpServer | None, target: object
+) -> tuple[Server | Branches, Keeping]:
+    """A server that is configured, or lives in this process, or both; and what is kept of it."""
+    if config is None:
+        keeping = Keeping(shelf, name)
+        return Server(name, target, keeping=keeping), keeping
+    keeping = _keeping(shelf, name, config, target is not None)
+    return _server(name, config, target, keeping), keeping
 
 
 def _server(name: str, config: McpServer, target: object, keeping: Keeping) -> Server | Branches:

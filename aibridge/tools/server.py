@@ -99,7 +99,9 @@ class Server:
         self._owner: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Begin to connect; returns at once."""
+        """Begin to connect, the first time; returns at once."""
+        if self._owner is not None:
+            return
         self._started = time.monotonic()
         self._owner = tasks.start(self._live(), f"mcp:{self.name}")
 

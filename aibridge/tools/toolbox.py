@@ -14,7 +14,7 @@ from typing import Any
 import structlog
 
 from aibridge import tasks
-from aibridge.config import Bridge
+from aibridge.config import Bridge, McpServer
 from aibridge.errors import BridgeError, Kind
 from aibridge.nouns import Call, Explanation, Offer, Result, Tool
 from aibridge.tools.branches import FULL, Branches
@@ -45,8 +45,13 @@ class Toolbox:
         bridge: Bridge,
         needed: frozenset[str] = frozenset(),
         keeping: Mapping[str, Keeping] = MappingProxyType({}),
+        entries: Mapping[str, McpServer] = MappingProxyType({}),
     ) -> None:
-        """`needed`: servers without which a request that may use them is refused."""
+        """`needed`: servers without which a request that may use them is refused.
+
+        `entries`: the settings of the servers that have some.
+        """
+        self._entries = entries
         self._servers = {server.name: server for server in servers}
         self._shared = [server for server in servers if isinstance(server, Server)]
         self._branches = [server for server in servers if isinstance(server, Branches)]
@@ -62,11 +67,19 @@ class Toolbox:
         if self._branches:
             self._sweeper = tasks.start(self._sweep(), "mcp:idle")
 
-    async def aclose(self) -> None:
-        """End all connections and programs; may be called twice."""
+    def unchanged(self, name: str, entry: McpServer | None) -> tuple[Server | Branches, Keeping] | None:
+        """The server `name`, and what is kept of it, where it has the settings `entry`."""
+        if name not in self._servers or name not in self._keeping or self._entries.get(name) != entry:
+            return None
+        return self._servers[name], self._keeping[name]
+
+    async def aclose(self, following: "Toolbox | None" = None) -> None:
+        """End all connections and programs but those of the `following` toolbox; may be called twice."""
         if self._sweeper is not None:
             await tasks.stop(self._sweeper)
-        await asyncio.gather(*(server.aclose() for server in self._servers.values()))
+        kept = following._servers if following else {}
+        ending = [each for name, each in self._servers.items() if kept.get(name) is not each]
+        await asyncio.gather(*(server.aclose() for server in ending))
 
     async def offer(self, wanted: str | None, headers: Headers = ()) -> Offer:
         """The tools for one exchange, whose client sent `headers`.

@@ -11,20 +11,26 @@ UNLIMITED = httpx2.Limits(max_connections=None, max_keepalive_connections=100, k
 
 
 class Carriers:
-    """Opens the transports; with `given` that one carries everything."""
+    """Opens the transports; with `given` that one carries everything.
 
-    def __init__(self, given: httpx2.AsyncBaseTransport | None) -> None:
-        self._shared = given
+    `shared` is the one of earlier carriers, whose connections stay.
+    """
+
+    def __init__(
+        self, given: httpx2.AsyncBaseTransport | None, shared: httpx2.AsyncBaseTransport | None = None
+    ) -> None:
+        self.shared = given or shared
+        """Carries the requests of all upstreams that need none of their own."""
         self._given = given is not None
-        self.opened: list[httpx2.AsyncBaseTransport] = [given] if given else []
+        self.opened: list[httpx2.AsyncBaseTransport] = [self.shared] if self.shared else []
 
     def carrier(self, settings: config.Upstream) -> httpx2.AsyncBaseTransport:
         """The transport for one upstream; those without a CA and a proxy share one."""
         if not self._given and (settings.proxy or settings.ca_file):
             return self._open(_own(settings))
-        if self._shared is None:
-            self._shared = self._open(Http1Transport())
-        return self._shared
+        if self.shared is None:
+            self.shared = self._open(Http1Transport())
+        return self.shared
 
     def _open(self, transport: httpx2.AsyncBaseTransport) -> httpx2.AsyncBaseTransport:
         self.opened.append(transport)

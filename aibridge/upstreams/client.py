@@ -41,6 +41,7 @@ class Upstream:
         transport: httpx2.AsyncBaseTransport,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self.settings = settings
         self.name, self.models = name, tuple(settings.models)
         self.aliases, self.apis = settings.aliases, frozenset[str](settings.apis)
         self.fallback = tuple(settings.fallback)
@@ -64,6 +65,11 @@ class Upstream:
             extensions={"timeout": _clocks(settings)},
             proxied=settings.proxy is not None,
         )
+
+    @property
+    def transport(self) -> httpx2.AsyncBaseTransport:
+        """What carries its requests."""
+        return self._site.transport
 
     def serves(self, model: str) -> bool:
         """True where one of its aliases is `model`, or one of its patterns matches."""

@@ -17,8 +17,13 @@ class Router:
     """All upstreams, in the order of the configuration."""
 
     def __init__(
-        self, upstreams: Sequence[Upstream], transports: Sequence[httpx2.AsyncBaseTransport]
+        self,
+        upstreams: Sequence[Upstream],
+        transports: Sequence[httpx2.AsyncBaseTransport],
+        shared: httpx2.AsyncBaseTransport | None = None,
     ) -> None:
+        """`shared`: the one of `transports` that later routers go on with."""
+        self.shared = shared
         self.upstreams, self._transports = tuple(upstreams), tuple(transports)
         self._named = {upstream.name: upstream for upstream in upstreams}
 
@@ -71,16 +76,32 @@ class Router:
         """How each upstream does."""
         return {upstream.name: upstream.health() for upstream in self.upstreams}
 
-    async def aclose(self) -> None:
-        """Close all connections."""
+    def unchanged(self, name: str, entry: config.Upstream) -> Upstream | None:
+        """The upstream `name` where it has these settings."""
+        found = self._named.get(name)
+        return found if found is not None and found.settings == entry else None
+
+    async def aclose(self, following: "Router | None" = None) -> None:
+        """Close all connections but those that the `following` router uses."""
+        kept = following._transports if following else ()
         for transport in self._transports:
-            await transport.aclose()
+            if not any(transport is each for each in kept):
+                await transport.aclose()
 
 
 def from_config(
-    upstreams: Mapping[str, config.Upstream], transport: httpx2.AsyncBaseTransport | None = None
+    upstreams: Mapping[str, config.Upstream],
+    transport: httpx2.AsyncBaseTransport | None = None,
+    before: Router | None = None,
 ) -> Router:
-    """The router for `upstreams`; `transport` carries all their requests, ours or httpx2's by default."""
-    carriers = Carriers(transport)
-    routed = [Upstream(name, entry, carriers.carrier(entry)) for name, entry in upstreams.items()]
-    return Router(routed, carriers.opened)
+    """The router for `upstreams`; `transport` carries all their requests, ours or httpx2's by default.
+
+    Upstreams that did not change since `before` stay, with their connections and what was learned of them.
+    """
+    carriers = Carriers(transport, before.shared if before else None)
+    routed: list[Upstream] = []
+    for name, entry in upstreams.items():
+        kept = before.unchanged(name, entry) if before else None
+        routed.append(kept or Upstream(name, entry, carriers.carrier(entry)))
+    used = {id(each): each for each in (*carriers.opened, *(upstream.transport for upstream in routed))}
+    return Router(routed, list(used.values()), carriers.shared)

@@ -12,6 +12,7 @@ import httpx2
 from starlette.types import Receive, Scope, Send
 
 from aibridge.app import App, create_app
+from aibridge.config import Source, parse
 from tests.support.serving import Served, serving
 from tests.support.waiting import eventually
 
@@ -88,7 +89,8 @@ def bridged(
     awaited: Collection[str] | None = None,
 ) -> Iterator[Bridged]:
     """The bridge until the block ends; it begins when its MCP servers, or those `awaited`, are connected."""
-    watched = Watched(create_app(config, tools=tools or {}, transport=transport))
+    source = Source(lambda: parse(config))  # a reload finds it unchanged
+    watched = Watched(create_app(config, tools=tools or {}, transport=transport, source=source))
     with serving(watched) as served:
         bridge = Bridged(served.port, folder, watched)
         eventually(lambda: _connected(watched.app, awaited), what="the connection to the tools")

@@ -7,6 +7,7 @@ call, errors and the OpenAPI document are the same for all. What a route does is
 from aibridge.web.api.describing import ApiRoute, Asked, Nothing, Query
 from aibridge.web.api.guarding import THIS_MACHINE, Admin, AdminGuard, only_this_machine
 from aibridge.web.api.keys_routes import KeyRoutes
+from aibridge.web.api.running_routes import Reloaded, RunningRoutes
 from aibridge.web.api.serving import Api
 from aibridge.web.api.usage_routes import usage_routes
 
@@ -20,6 +21,8 @@ __all__ = [
     "KeyRoutes",
     "Nothing",
     "Query",
+    "Reloaded",
+    "RunningRoutes",
     "only_this_machine",
     "usage_routes",
 ]
