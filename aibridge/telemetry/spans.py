@@ -1,6 +1,7 @@
 """What a fact says as a span: plain values, which `tracing` hands to OpenTelemetry.
 
 One trace an exchange: the exchange itself, `chat` for each round, `execute_tool` for each injected call.
+What is passed through may be no chat, so its round has the name `passthrough`.
 Texts of users, models and tools are told only where content is wanted, masked as in the records.
 """
 
@@ -14,6 +15,7 @@ from aibridge.telemetry import genai
 
 Kind = Literal["server", "client", "internal"]
 Attributes = Mapping[str, Any]
+PASSTHROUGH = "passthrough"
 FAILED = frozenset({"error", "invalid_arguments", "timeout", "cancelled", "refused"})
 
 
@@ -52,7 +54,7 @@ class Spans:
     mask: Callable[[str], str]
 
     def round(self, at: Open, fact: RoundEnded) -> Span:
-        """`chat {model}`."""
+        """A round that gave its turn."""
         trace = at.began.trace
         assert trace is not None
         usage = {name: getattr(fact.usage, key) for key, name in genai.USAGE.items()}
@@ -71,17 +73,18 @@ class Spans:
         ended = fact.ended_at or at.began.started_at
         began = fact.started_at or ended
         span = trace.round(fact.round)
-        name = f"{genai.CHAT} {fact.asked or ''}".strip()
+        name = _round_name(at, fact.asked)
         return Span(name, "client", span, trace.root, began, ended, _given(told), events=self._attempts(at))
 
-    def failed_round(self, at: Open, fact: ExchangeEnded) -> Span:
-        """`chat {model}` of a round that gave no answer."""
+    def untold_round(self, at: Open, fact: ExchangeEnded) -> Span:
+        """A last round without a turn: it failed, was left, or passed through without usage."""
         trace = at.began.trace
         assert trace is not None
         told = self._of_chat(at, at.began.model, fact.upstream or at.began.upstream)
-        attributes = _given({**told, genai.ERROR_TYPE: fact.error_code or fact.status})
-        name = f"{genai.CHAT} {at.began.model}".strip()
-        began, error = max(at.latest, at.began.started_at), self._text(fact.error_message) or fact.status
+        well = fact.status == "completed"
+        attributes = _given({**told, genai.ERROR_TYPE: None if well else fact.error_code or fact.status})
+        name, began = _round_name(at, at.began.model), max(at.latest, at.began.started_at)
+        error = None if well else self._text(fact.error_message) or fact.status
         span = trace.round(fact.rounds)
         return Span(
             *(name, "client", span, trace.root, began, max(began, fact.ended_at), attributes, error),
@@ -116,8 +119,8 @@ class Spans:
         began, trace = at.began, at.began.trace
         assert trace is not None
         told: dict[str, Any] = {
-            genai.HTTP_METHOD: "POST" if began.api != "passthrough" else None,
-            genai.HTTP_ROUTE: began.path if began.api != "passthrough" else None,
+            genai.HTTP_METHOD: "POST" if began.api != PASSTHROUGH else None,
+            genai.HTTP_ROUTE: began.path if began.api != PASSTHROUGH else None,
             genai.HTTP_STATUS: fact.http_status,
             genai.CONVERSATION: began.caller.session_id,
             genai.ERROR_TYPE: fact.error_code if fact.status == "failed" else None,
@@ -137,13 +140,13 @@ class Spans:
             parts = [{"type": "text", "content": self._text(began.prompt)}]
             told[genai.INPUT_MESSAGES] = json.dumps([{"role": "user", "parts": parts}], ensure_ascii=False)
         error = (self._text(fact.error_message) or fact.status) if fact.status == "failed" else None
-        name = f"POST {began.path}" if began.api != "passthrough" else began.api
+        name = f"POST {began.path}" if began.api != PASSTHROUGH else began.api
         root, ended = trace.root, max(began.started_at, fact.ended_at)
         return Span(name, "server", root, trace.parent, began.started_at, ended, _given(told), error)
 
     def _of_chat(self, at: Open, model: str | None, upstream: str | None) -> dict[str, Any]:
         return {
-            genai.OPERATION: genai.CHAT,
+            genai.OPERATION: None if at.began.api == PASSTHROUGH else genai.CHAT,
             genai.PROVIDER: upstream,
             genai.REQUEST_MODEL: model or None,
             genai.API_TYPE: at.began.api,
@@ -167,6 +170,10 @@ class Spans:
 
     def _text(self, text: str | None) -> str | None:
         return None if text is None else self.mask(text)
+
+
+def _round_name(at: Open, model: str | None) -> str:
+    return f"{PASSTHROUGH if at.began.api == PASSTHROUGH else genai.CHAT} {model or ''}".strip()
 
 
 def _given(attributes: Attributes) -> Attributes:

@@ -86,7 +86,7 @@ class Traces:
             case ExchangeEnded():
                 del self._open[fact.exchange_id]
                 if fact.rounds > at.told:
-                    self._export(at, self._spans.failed_round(at, fact))
+                    self._export(at, self._spans.untold_round(at, fact))
                 self._export(at, self._spans.exchange(at, fact))
 
     def close(self) -> None:

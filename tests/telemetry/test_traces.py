@@ -142,12 +142,28 @@ def test_content_is_told_where_it_is_wanted_and_secrets_in_it_are_masked(
     assert secret not in repr(spans.spans)
 
 
-def test_what_is_passed_through_is_traced(tmp_path: Path, model: Model, spans: Collector) -> None:
+@pytest.mark.parametrize("path", ["/v1/embeddings", "/v1/files"])
+def test_what_is_passed_through_is_traced(tmp_path: Path, model: Model, spans: Collector, path: str) -> None:
     with bridged(tmp_path, configuration(tmp_path, model.base_url)) as bridge:
         headers = [JSON_TYPE, ("traceparent", CALLERS)]
-        send(bridge.port, b'{"model": "m", "input": "x"}', headers, path="/v1/embeddings")
-    (root,) = spans.named("passthrough")
-    assert (root.trace, root.parent) == (TRACE, PARENT)
+        got = send(bridge.port, b'{"model": "m", "input": "x"}', headers, path=path)
+        row = bridge.ended()
+    root, asked = sorted(spans.named("passthrough"), key=lambda span: span.kind)
+    assert (root.kind, asked.kind) == (SERVER, CLIENT)
+    assert (root.trace, root.parent, asked.parent) == (TRACE, PARENT, root.id)
+    [received] = [each.headers["traceparent"] for each in model.app.state.asked]
+    assert received == f"00-{TRACE}-{asked.id}-01"
+    assert bool(asked.error) == (got.status >= 400) == (row["status"] == "failed")
+    assert "gen_ai.operation.name" not in asked.attributes, "it may be no chat"
+
+
+def test_what_ends_well_without_usage_is_no_failure(tmp_path: Path, spans: Collector) -> None:
+    def plain(talk: Talk) -> None:
+        talk.send(b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 2\r\n\r\nok")
+
+    with raw_upstream(plain) as one, bridged(tmp_path, configuration(tmp_path, one.base_url)) as bridge:
+        assert send(bridge.port, b"{}", path="/v1/files").status == 200
+    assert [(span.name, span.error) for span in spans.spans] == [("passthrough", "")] * 2
 
 
 def test_without_a_collector_nothing_is_traced_and_headers_pass(
