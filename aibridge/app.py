@@ -1,10 +1,12 @@
-"""From a configuration to an ASGI application: the one place that sees every room."""
+"""The ASGI application: which request goes to which room, from the start through reloads to the stop.
+
+What the rooms are made of is in `rooms`.
+"""
 
 import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -15,45 +17,28 @@ import httpx2
 import structlog
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.middleware.cors import CORSMiddleware
-from starlette.requests import Request
-from starlette.responses import Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from aibridge import config as configuration
-from aibridge import records, tasks, tools, upstreams
-from aibridge.access import Access
-from aibridge.bridge.bridge import Bridge
-from aibridge.bridge.keeping import Keeping
-from aibridge.bridge.limits import Limits
-from aibridge.bridge.memory import Memory, Remembering
-from aibridge.bridge.pointing import Pointing
-from aibridge.bridge.ports import RecallStore
-from aibridge.bridge.recall import Recall
-from aibridge.bridge.translating import Translations
+from aibridge import records, tasks
 from aibridge.config import Config, Source
-from aibridge.dialects import DIALECTS, OPENAI
 from aibridge.errors import BridgeError, ConfigError, Kind
-from aibridge.nouns import Listener, RoundEnded
-from aibridge.records.redaction import Redaction
-from aibridge.telemetry.endings import all_of, log_failures
-from aibridge.telemetry.exchanges import Exchanges
-from aibridge.telemetry.metrics import CONTENT_TYPE, exposition
-from aibridge.telemetry.recording import Recording
-from aibridge.telemetry.switching import Tracing, open_traces
-from aibridge.telemetry.upstreams import Fallbacks, Upstreams
+from aibridge.nouns import RoundEnded
+from aibridge.rooms import Rooms, furnish, open_lasting
+from aibridge.telemetry.counters import Counters
+from aibridge.telemetry.metrics import CONTENT_TYPE
 from aibridge.web.api import AdminGuard, Api, ApiRoute, KeyRoutes, Reloaded, RunningRoutes, usage_routes
-from aibridge.web.bridge_routes import BridgeRoute
+from aibridge.web.bridge_routes import bridge_routes
 from aibridge.web.callers import Door
-from aibridge.web.guard import Guard
+from aibridge.web.guard import guarded
 from aibridge.web.health_routes import healthz, metrics, readiness
 from aibridge.web.mcp_routes import PATH as MCP_PATH
-from aibridge.web.mcp_routes import McpRoute, tell_call
+from aibridge.web.mcp_routes import McpRoute
 from aibridge.web.models_routes import models
 from aibridge.web.passthrough import Passthrough, passthrough_target
 from aibridge.web.peers import Peers, Worker
-from aibridge.web.reply import send_error
+from aibridge.web.reply import http_error, send_error
 from aibridge.web.tools_routes import tools_listing
 from aibridge.web.underway import Underway
 
@@ -61,22 +46,6 @@ log = structlog.get_logger(__name__)
 RELOADING = 30.0
 """Seconds that another worker has to take up the configuration."""
 NO_TOOLS: Mapping[str, object] = MappingProxyType({})
-
-
-@dataclass(slots=True)
-class Running:
-    """What lives from the start of the application to its end."""
-
-    recorder: records.Recorder
-    toolbox: tools.Toolbox
-    router: upstreams.Router
-    bridge: Bridge
-    endpoint: tools.Endpoint
-    access: Access
-    models: upstreams.ModelList
-    traces: Tracing
-    hidden: RecallStore | None
-    """Where hidden turns rest."""
 
 
 class App:
@@ -105,9 +74,8 @@ class App:
         self._peers = (
             Peers(worker, {"metrics": self._own_metrics, "reload": self._told_reload}) if worker else None
         )
-        self._running: Running | None = None
-        self._fallbacks = Fallbacks()
-        self._exchanges = Exchanges(self._price)
+        self._rooms: Rooms | None = None
+        self._counters = Counters(self._price)
         self._underway = Underway(self._dispatch)
         self._furnish()
 
@@ -122,7 +90,7 @@ class App:
         )
         admin_key = config.access.admin_key
         admin = AdminGuard(admin_key.get_secret_value() if admin_key else None)
-        self._hot = self._bridge_routes()
+        self._hot = bridge_routes(lambda: self.rooms().bridge, self._door, config)
         self._passthrough = Passthrough(
             openers=lambda: self.rooms().router,
             listener=lambda: self.rooms().bridge.listener,
@@ -145,10 +113,12 @@ class App:
                 *(Route(path, tool_routes) for path in ("/v1/tools", "/tools")),
                 Route("/api/{rest:path}", Api(self._api_routes, admin)),
             ],
-            exception_handlers={HTTPException: _http_error},
+            exception_handlers={HTTPException: http_error},
             lifespan=self._lifespan,
         )
-        self._guarded = self._guard()
+        open_to_any = config.access.keys == "required"  # a name that was bent here does not bring a key
+        hosts = [*config.server.allowed_hosts, config.server.host, *(["*"] * open_to_any)]
+        self._guarded = guarded(self._underway, hosts, config.server.allowed_origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
@@ -183,25 +153,10 @@ class App:
             scope = {**scope, "aibridge.upstream": name, "aibridge.path": path}
             hot = self._hot.get(path) if scope["method"] == "POST" else None
             app = hot or self._passthrough
-        if app is not None and self._running and (full := self._running.recorder.refuses()):
+        if app is not None and self._rooms and (full := self._rooms.recorder.refuses()):
             await send_error(send, BridgeError(Kind.OVERLOADED, full, retry_after=5))
             return
         await (app or self._rest)(scope, receive, send)
-
-    def _bridge_routes(self) -> dict[str, ASGIApp]:
-        routes: dict[str, ASGIApp] = {}
-        for dialect in DIALECTS:
-            route = BridgeRoute(
-                dialect,
-                bridge=lambda: self.rooms().bridge,
-                door=self._door,
-                max_body=self.config.server.max_body,
-                heartbeat=self.config.bridge.heartbeat,
-                usage=self.config.bridge.usage,
-                show_calls=self.config.bridge.show_calls,
-            )
-            routes[f"/v1{dialect.path}"] = routes[dialect.path] = route  # users forget the /v1
-        return routes
 
     def _api_routes(self) -> tuple[ApiRoute, ...]:
         """The table of `/api`; read with its first request."""
@@ -218,22 +173,6 @@ class App:
         running = RunningRoutes(lambda: self.config, self._reload_all)
         return (*usage, *keys.routes(), *running.routes())
 
-    def _guard(self) -> ASGIApp:
-        server = self.config.server
-        app: ASGIApp = self._underway
-        if server.allowed_origins:
-            app = CORSMiddleware(
-                app,
-                allow_origins=server.allowed_origins,
-                allow_methods=["*"],
-                allow_headers=["*"],
-                expose_headers=["*"],
-            )
-        hosts = [*server.allowed_hosts, server.host]
-        if self.config.access.keys == "required":  # a name that was bent here does not bring a key
-            hosts.append("*")
-        return Guard(app, hosts, server.allowed_origins)
-
     @asynccontextmanager
     async def _lifespan(self, _app: Starlette) -> AsyncIterator[None]:
         try:
@@ -241,73 +180,25 @@ class App:
         except records.RecordsError as error:
             self.failure = str(error)
             raise
-        access = self._access(recorder)
-        await access.start()
-        redaction = Redaction(self.config.records.redact)
-        traces = await asyncio.to_thread(open_traces, self.config.telemetry, redaction.text)
-        self._running = self._rooms(self.config, recorder, access, traces)
-        self._running.toolbox.start()
+        lasting = await open_lasting(
+            self.config, recorder, self._price, self._counters, self._in_process, self._transport
+        )
+        rooms = self._rooms = furnish(self.config, lasting)
+        rooms.toolbox.start()
         if self._peers is not None:
             await self._peers.start()
         try:
             yield
         finally:
-            running, self._running = self.rooms(), None
+            rooms, self._rooms = self.rooms(), None
             if self._peers is not None:
                 await self._peers.aclose()
             await self._underway.end()
             await asyncio.gather(*self._leaving)
-            await _close(running)
-            await access.aclose()
+            await rooms.aclose()
+            await lasting.access.aclose()
             await asyncio.to_thread(recorder.close)
-            await asyncio.to_thread(traces.close)
-
-    def _rooms(
-        self,
-        config: Config,
-        recorder: records.Recorder,
-        access: Access,
-        traces: Tracing,
-        before: Running | None = None,
-    ) -> Running:
-        """The rooms for `config`; MCP servers and upstreams that did not change stay those of `before`."""
-        toolbox = tools.from_config(
-            config.mcp_servers,
-            config.bridge,
-            self._in_process,
-            recorder.tool_shelf(),
-            before.toolbox if before else None,
-        )
-        router = upstreams.from_config(config.upstreams, self._transport, before.router if before else None)
-        settings = config.bridge
-        if before is not None and settings.recall == self.config.bridge.recall:
-            hidden = before.hidden  # what is kept in the process outlives a reload
-        else:
-            hidden = _recall_store(settings.recall, recorder)
-        counting = [self._exchanges] if config.telemetry.metrics else []
-        listeners: list[Listener] = [access.gate.hear, log_failures, self._fallbacks]
-        bridge = Bridge(
-            router=router,
-            toolbox=toolbox,
-            listener=all_of(recorder.tell, *listeners, *counting, *traces.listeners),
-            tracing=traces.begin,
-            inject=settings.inject,
-            turn_separator=settings.turn_separator,
-            recall=Recall(hidden, settings.recall_limit),
-            pointing=before.bridge.pointing if before else Pointing(recorder.answer_ids()),
-            translations=(
-                before.bridge.translations if before else Translations(Keeping(recorder.answer_ids()))
-            ),
-            limits=Limits(settings.max_rounds, settings.max_tool_calls, settings.deadline),
-        )
-        endpoint = tools.Endpoint(
-            toolbox,
-            partial(tell_call, bridge.listener, bridge.tracing),
-            limit=settings.tool_result_limit,
-            max_body=config.server.max_body,
-        )
-        listed = upstreams.ModelList(router)
-        return Running(recorder, toolbox, router, bridge, endpoint, access, listed, traces, hidden)
+            await asyncio.to_thread(lasting.traces.close)
 
     @property
     def can_reload(self) -> bool:
@@ -332,20 +223,15 @@ class App:
 
     def _take_up(self, config: Config, source: Source) -> None:
         before = self.rooms()
+        rooms = furnish(config, before.lasting, before)
         self._secrets |= config.secrets()
         source.log(config.telemetry.log, self._secrets)
-        rooms = self._rooms(config, before.recorder, before.access, before.traces, before)
-        self.config, self._running = config, rooms
+        self.config, self._rooms = config, rooms
         self._furnish()
         rooms.toolbox.start()
-        left = tasks.start(self._leave(before, rooms, self._underway.running()), "rooms:left")
+        left = tasks.start(_leave(before, rooms, self._underway.running()), "rooms:left")
         self._leaving.add(left)
         left.add_done_callback(self._leaving.discard)
-
-    async def _leave(self, before: Running, rooms: Running, users: frozenset[asyncio.Task[None]]) -> None:
-        if users:
-            await asyncio.wait(users)
-        await _close(before, rooms)
 
     async def reload_or_tell(self) -> None:
         """Take up the configuration; the log says what is wrong with it."""
@@ -384,14 +270,11 @@ class App:
         return merged({self._worker.index: own, **await self._peers.ask("metrics")})
 
     async def _own_metrics(self) -> bytes:
-        running = self.rooms()
-        told = Upstreams(running.router.states(), self._fallbacks.counts)
-        recording = Recording(running.recorder.health(), running.recorder.lost())
-        return exposition(running.toolbox.states(), told, self._exchanges, recording)
-
-    def _access(self, recorder: records.Recorder) -> Access:
-        limits = Path(self.config.records.journal).expanduser() / "limits"
-        return Access(self.config.access, recorder.key_shelf(), self._price, limits)
+        rooms = self.rooms()
+        recorder = rooms.recorder
+        return self._counters.exposition(
+            rooms.toolbox.states(), rooms.router.states(), recorder.health(), recorder.lost()
+        )
 
     def _price(self, fact: RoundEnded) -> int:
         """Micro-dollars of a round, as the records price it."""
@@ -401,48 +284,25 @@ class App:
     def _secret(self) -> bytes:
         return self.rooms().recorder.caller_secret()
 
-    def rooms(self) -> Running:
+    def rooms(self) -> Rooms:
         """What runs. Raises BridgeError before the start and after the end."""
-        if self._running is None:
+        if self._rooms is None:
             raise BridgeError(
                 Kind.OVERLOADED, "aibridge is not running: its lifespan has not started", retry_after=1
             )
-        return self._running
+        return self._rooms
 
     def states(self) -> dict[str, Any]:
         """The states of all parts, for `/readyz`."""
-        running = self.rooms()
         worker = {"worker": self._worker.told()} if self._worker else {}
-        return {
-            **worker,
-            "upstreams": running.router.states(),
-            "mcp_servers": running.toolbox.states(),
-            "records": running.recorder.health(),
-            "access": running.access.state(),
-        }
+        return {**worker, **self.rooms().states()}
 
 
-async def _close(rooms: Running, following: Running | None = None) -> None:
-    """End what belongs to `rooms` alone."""
-    await rooms.endpoint.aclose()
-    await rooms.toolbox.aclose(following.toolbox if following else None)
-    await rooms.router.aclose(following.router if following else None)
-
-
-def _recall_store(wanted: str, recorder: records.Recorder) -> RecallStore | None:
-    """Where hidden turns rest: beside the records, in the process alone, or nowhere."""
-    if wanted == "off":
-        return None
-    return Memory() if wanted == "memory" else Remembering(recorder.hidden_turns())
-
-
-async def _http_error(_request: Request, error: Exception) -> Response:
-    """Starlette's own refusals in OpenAI's shape."""
-    assert isinstance(error, HTTPException)
-    kind = {404: Kind.NOT_FOUND, 405: Kind.METHOD_NOT_ALLOWED}.get(error.status_code, Kind.BAD_REQUEST)
-    sentence = f"{_request.method} {_request.url.path}: {error.detail}"
-    body = OPENAI.error_body(BridgeError(kind, sentence))
-    return Response(body, error.status_code, error.headers, "application/json")
+async def _leave(before: Rooms, rooms: Rooms, users: frozenset[asyncio.Task[None]]) -> None:
+    """Close what only `before` has, once its `users` have ended."""
+    if users:
+        await asyncio.wait(users)
+    await before.aclose(rooms)
 
 
 def create_app(

@@ -12,7 +12,7 @@ import aibridge
 
 HOUSE = Path(aibridge.__file__).parent
 LEAVES = frozenset({"config", "errors", "masking", "nouns", "tasks", "tracing"})
-SEE_EVERYTHING = frozenset({"app", "cli", "__init__"})
+SEE_EVERYTHING = frozenset({"app", "rooms", "cli", "__init__"})
 MAY_IMPORT = {
     **dict.fromkeys(LEAVES, LEAVES),
     "wire": LEAVES,
@@ -29,7 +29,7 @@ MAY_IMPORT = {
 ONLY_IN = {
     "starlette": {"web", "app", "demo"},
     "mcp": {"tools", "demo"},
-    "httpx2": {"upstreams", "tools", "app"},
+    "httpx2": {"upstreams", "tools", "app", "rooms"},
     "sqlalchemy": {"records"},
     "alembic": {"records"},
     "redis": {"access"},

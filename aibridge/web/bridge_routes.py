@@ -4,10 +4,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import structlog
-from starlette.types import Receive, Send
+from starlette.types import ASGIApp, Receive, Send
 from structlog.contextvars import bound_contextvars
 
 from aibridge.bridge.bridge import Bridge, Incoming, Opened
+from aibridge.config import Config
+from aibridge.dialects import DIALECTS
 from aibridge.dialects.base import CallsShown, Dialect, UsageShown
 from aibridge.errors import BridgeError, Kind
 from aibridge.nouns import Caller
@@ -93,6 +95,23 @@ class BridgeRoute:
             recall=header(scope, b"x-aibridge-recall") != "off",
         )
         return await self.bridge().open(self.dialect, incoming)
+
+
+def bridge_routes(bridge: Callable[[], Bridge], door: Door, config: Config) -> dict[str, ASGIApp]:
+    """The route of each dialect, by its path."""
+    routes: dict[str, ASGIApp] = {}
+    for dialect in DIALECTS:
+        route = BridgeRoute(
+            dialect,
+            bridge=bridge,
+            door=door,
+            max_body=config.server.max_body,
+            heartbeat=config.bridge.heartbeat,
+            usage=config.bridge.usage,
+            show_calls=config.bridge.show_calls,
+        )
+        routes[f"/v1{dialect.path}"] = routes[dialect.path] = route  # users forget the /v1
+    return routes
 
 
 def _added(opened: Opened) -> Pairs:

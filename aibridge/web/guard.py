@@ -5,9 +5,10 @@ Without keys the `Host` has to be a loopback name or an allowed one (DNS rebindi
 """
 
 import ipaddress
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from urllib.parse import urlsplit
 
+from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Send
 
 from aibridge.errors import BridgeError, Kind
@@ -41,6 +42,15 @@ class Guard:
             sentence = f"pages of {origin} may not call this bridge; add it to server.allowed_origins"
             return BridgeError(Kind.FORBIDDEN, sentence)
         return None
+
+
+def guarded(app: ASGIApp, hosts: Collection[str], origins: Sequence[str]) -> ASGIApp:
+    """`app` for these `Host` names, and for pages of these origins."""
+    if origins:
+        app = CORSMiddleware(
+            app, allow_origins=origins, allow_methods=["*"], allow_headers=["*"], expose_headers=["*"]
+        )
+    return Guard(app, hosts, origins)
 
 
 def _name(host: str) -> str:

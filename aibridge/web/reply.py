@@ -11,6 +11,9 @@ from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing
 
 import structlog
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.types import Receive, Send
 
 from aibridge import tasks
@@ -154,3 +157,12 @@ async def send_error(send: Send, error: BridgeError, dialect: Dialect | None = N
     headers = [*error_headers(error), (b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": error.kind.status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
+
+
+async def http_error(request: Request, error: Exception) -> Response:
+    """Starlette's own refusals in OpenAI's shape."""
+    assert isinstance(error, HTTPException)
+    kind = {404: Kind.NOT_FOUND, 405: Kind.METHOD_NOT_ALLOWED}.get(error.status_code, Kind.BAD_REQUEST)
+    sentence = f"{request.method} {request.url.path}: {error.detail}"
+    body = OPENAI.error_body(BridgeError(kind, sentence))
+    return Response(body, error.status_code, error.headers, "application/json")
