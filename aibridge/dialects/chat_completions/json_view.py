@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from aibridge.dialects.base import InvalidAnswer, Turn, UsageShown
+from aibridge.dialects.bodies import read_answer
 from aibridge.dialects.chat_completions.face import FIELDS, KEEP_ALIVE, error_event
 from aibridge.dialects.chat_completions.reading import CUT_SHORT, Reader, calls_in, content_text, first_choice
 from aibridge.dialects.naming import Names
@@ -109,12 +110,7 @@ class JsonRound:
 
     def finish(self) -> tuple[Turn, bytes]:
         """The turn. Raises InvalidAnswer when the body is no chat completion."""
-        raw = b"".join(self._chunks)
-        try:
-            body = ObjectText.read(raw)
-        except ValueError:
-            reason = "sent an answer that is not JSON" if raw.strip() else "sent an empty body"
-            raise InvalidAnswer(reason) from None
+        raw, body = read_answer(self._chunks)
         if body.value.get("error"):
             self._reader.fail(body.value["error"])
             if self._view.bodies:

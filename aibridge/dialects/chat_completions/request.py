@@ -11,12 +11,12 @@ from functools import lru_cache
 from typing import Any, Self
 
 from aibridge.dialects.base import Asked, Manner, Pointer, Turn, Unit, View, Visible
+from aibridge.dialects.bodies import as_text, bad_request, read_request
 from aibridge.dialects.chat_completions.history import said, unknown_fields
 from aibridge.dialects.chat_completions.json_view import JsonView
 from aibridge.dialects.chat_completions.recalling import put_back, visible_messages
 from aibridge.dialects.chat_completions.relaying import StreamView
 from aibridge.dialects.naming import Names
-from aibridge.errors import BridgeError, Kind
 from aibridge.nouns import Result, SendBack, Tool
 from aibridge.wire.json_text import ObjectText, dumps, extend_array, loads
 
@@ -41,18 +41,13 @@ class ChatRequest:
     @classmethod
     def read(cls, body: bytes) -> Self:
         """The request in `body`. Raises BridgeError (400)."""
-        try:
-            source = ObjectText.read(body)
-        except ValueError as error:
-            raise _bad(f"the body is not a JSON object: {error}") from None
+        source = read_request(body)
         value = source.value
         if not isinstance(value.get("model"), str) or not value["model"]:
-            raise _bad("the body has no `model`; name the model to ask", "model")
+            raise bad_request("the body has no `model`; name the model to ask", "model")
         if not isinstance(value.get("messages"), list):
             hint = " (`input` belongs to /v1/responses)" if "input" in value else ""
-            raise _bad(f"the body has no `messages` list{hint}", "messages")
-        if not isinstance(value.get("tools", []), list | None):
-            raise _bad("`tools` has to be a list", "tools")
+            raise bad_request(f"the body has no `messages` list{hint}", "messages")
         return cls(source, body)
 
     @property
@@ -227,7 +222,7 @@ def _tool_text(tool: Tool) -> str:
 def _tool_name(tool: Any) -> str | None:
     for form in ("function", "custom"):
         if isinstance(tool, dict) and isinstance(tool.get(form), dict):
-            return _text(tool[form].get("name"))
+            return as_text(tool[form].get("name"))
     return None
 
 
@@ -249,15 +244,11 @@ def _asked(value: Mapping[str, Any]) -> Asked:
         model=value["model"],
         streamed=value.get("stream") is True,
         prompt=_last_text(last.get("content")) if last.get("role") == "user" else None,
-        user=_text(value.get("safety_identifier")) or _text(value.get("user")),
-        session_id=_text(value.get("prompt_cache_key")),
-        answers_call_id=_text(last.get("tool_call_id")) if last.get("role") == "tool" else None,
+        user=as_text(value.get("safety_identifier")) or as_text(value.get("user")),
+        session_id=as_text(value.get("prompt_cache_key")),
+        answers_call_id=as_text(last.get("tool_call_id")) if last.get("role") == "tool" else None,
         metadata=metadata if isinstance(metadata, dict) else None,
     )
-
-
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) and value else None
 
 
 def _last_text(content: Any) -> str | None:
@@ -265,8 +256,4 @@ def _last_text(content: Any) -> str | None:
     if isinstance(content, list):
         parts = [part for part in content if isinstance(part, dict) and part.get("type") == "text"]
         content = parts[-1].get("text") if parts else None
-    return _text(content)
-
-
-def _bad(message: str, param: str | None = None) -> BridgeError:
-    return BridgeError(Kind.BAD_REQUEST, message, param)
+    return as_text(content)

@@ -7,6 +7,7 @@ it is the last body with the id of round 1, the visible items of all turns, and 
 from collections.abc import Sequence
 
 from aibridge.dialects.base import InvalidAnswer, Manner, Turn
+from aibridge.dialects.bodies import read_answer
 from aibridge.dialects.naming import Names
 from aibridge.dialects.responses.echo import Echo
 from aibridge.dialects.responses.items import said_in, sentence
@@ -105,12 +106,7 @@ class JsonRound:
 
     def finish(self) -> tuple[Turn, bytes]:
         """The turn. Raises InvalidAnswer when the body is no response object."""
-        raw = b"".join(self._chunks)
-        try:
-            body = ObjectText.read(raw)
-        except ValueError:
-            reason = "sent an answer that is not JSON" if raw.strip() else "sent an empty body"
-            raise InvalidAnswer(reason) from None
+        raw, body = read_answer(self._chunks)
         if not isinstance(body.value.get("output"), list):
             if not body.value.get("error"):
                 raise InvalidAnswer("sent an answer without `output`")

@@ -11,13 +11,13 @@ from functools import lru_cache
 from typing import Any, Self
 
 from aibridge.dialects.base import Asked, Manner, Pointer, Turn, Unit, View, Visible
+from aibridge.dialects.bodies import as_text, bad_request, read_request
 from aibridge.dialects.naming import Names
 from aibridge.dialects.responses.echo import Echo
 from aibridge.dialects.responses.items import kind_of, said_in, sent_back, text_of, unknown_fields
 from aibridge.dialects.responses.json_view import JsonView
 from aibridge.dialects.responses.recalling import put_back, referred, visible_groups
 from aibridge.dialects.responses.relaying import StreamView
-from aibridge.errors import BridgeError, Kind
 from aibridge.nouns import Result, SendBack, Tool
 from aibridge.wire.json_text import ObjectText, dumps, extend_array, loads
 
@@ -45,19 +45,14 @@ class ResponsesRequest:
     @classmethod
     def read(cls, body: bytes) -> Self:
         """The request in `body`. Raises BridgeError (400)."""
-        try:
-            source = ObjectText.read(body)
-        except ValueError as error:
-            raise _bad(f"the body is not a JSON object: {error}") from None
+        source = read_request(body)
         value = source.value
-        if not (_text(value.get("model")) or (value.get("model") is None and value.get("prompt"))):
-            raise _bad("the body has no `model`; name the model to ask", "model")
+        if not (as_text(value.get("model")) or (value.get("model") is None and value.get("prompt"))):
+            raise bad_request("the body has no `model`; name the model to ask", "model")
         if not isinstance(value.get("input", []), str | list | None):
-            raise _bad("`input` has to be a string or a list of items", "input")
+            raise bad_request("`input` has to be a string or a list of items", "input")
         if "messages" in value and "input" not in value:
-            raise _bad("the body has no `input` (`messages` belongs to /v1/chat/completions)", "input")
-        if not isinstance(value.get("tools", []), list | None):
-            raise _bad("`tools` has to be a list", "tools")
+            raise bad_request("the body has no `input` (`messages` belongs to /v1/chat/completions)", "input")
         return cls(source, body)
 
     @property
@@ -176,7 +171,7 @@ class ResponsesRequest:
     @property
     def refers_to(self) -> Sequence[str]:
         """The answer that this one goes on from, and the calls in a conversation that it answers."""
-        ids = [previous] if (previous := _text(self._value.get("previous_response_id"))) else []
+        ids = [previous] if (previous := as_text(self._value.get("previous_response_id"))) else []
         items = self._value.get("input")
         if self._conversation and isinstance(items, list):
             answers = (item for item in items if isinstance(item, dict) and kind_of(item).endswith("_output"))
@@ -232,7 +227,7 @@ class ResponsesRequest:
     def _conversation(self) -> str | None:
         """The conversation that the upstream keeps, by its id."""
         named = self._value.get("conversation")
-        return _text(named.get("id") if isinstance(named, dict) else named)
+        return as_text(named.get("id") if isinstance(named, dict) else named)
 
     @property
     def _kept_upstream(self) -> bool:
@@ -302,7 +297,7 @@ def _tool_names(tools: Sequence[Any]) -> list[str]:
         if isinstance(tool, dict):
             inner = tool.get("tools")
             names += _tool_names(inner) if isinstance(inner, list) else []
-            names += filter(None, [_text(tool.get("name"))])
+            names += filter(None, [as_text(tool.get("name"))])
     return names
 
 
@@ -320,10 +315,10 @@ def _asked(value: Mapping[str, Any]) -> Asked:
     return Asked(
         model=value.get("model") or "",
         streamed=value.get("stream") is True,
-        prompt=_text(prompt),
-        user=_text(value.get("safety_identifier")) or _text(value.get("user")),
-        session_id=_text(value.get("prompt_cache_key")),
-        answers_call_id=_text(last.get("call_id")) if kind_of(last).endswith("_output") else None,
+        prompt=as_text(prompt),
+        user=as_text(value.get("safety_identifier")) or as_text(value.get("user")),
+        session_id=as_text(value.get("prompt_cache_key")),
+        answers_call_id=as_text(last.get("call_id")) if kind_of(last).endswith("_output") else None,
         metadata=metadata if isinstance(metadata, dict) else None,
     )
 
@@ -333,13 +328,5 @@ def _last_text(message: Mapping[str, Any]) -> str | None:
     content = message.get("content")
     if isinstance(content, list):
         texts = [part for part in content if text_of([part])]
-        return _text(text_of(texts[-1:]))
-    return _text(content)
-
-
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) and value else None
-
-
-def _bad(message: str, param: str | None = None) -> BridgeError:
-    return BridgeError(Kind.BAD_REQUEST, message, param)
+        return as_text(text_of(texts[-1:]))
+    return as_text(content)

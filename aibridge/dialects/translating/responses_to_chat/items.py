@@ -1,5 +1,6 @@
 """The output items of an answer as they grow, each with its events: added, deltas, done."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -13,7 +14,7 @@ Emit = Callable[..., None]
 Json = dict[str, Any]
 
 
-class Item:
+class Item(ABC):
     """What items have in common."""
 
     status = "in_progress"
@@ -22,9 +23,9 @@ class Item:
         self.id, self._index = item_id, index
         self._emit = emit
 
+    @abstractmethod
     def value(self) -> Json:
         """The item as it is now."""
-        raise NotImplementedError
 
     def begins(self) -> None:
         """It is there."""
@@ -37,6 +38,7 @@ class Item:
             self.status = status
             self._emit("response.output_item.done", output_index=self._index, item=self.value())
 
+    @abstractmethod
     def _close(self) -> None:
         """What comes before its end."""
 
