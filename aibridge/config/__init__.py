@@ -1,22 +1,13 @@
 """The configuration: its models, and how a file becomes one."""
 
+from aibridge.config.access import Access
 from aibridge.config.key_rules import KeyRules, KeyTold, NewKey
 from aibridge.config.loading import load, parse
-from aibridge.config.models import (
-    Access,
-    Bridge,
-    Config,
-    DatabaseUrl,
-    Log,
-    McpServer,
-    OAuth,
-    Price,
-    Records,
-    Server,
-    Telemetry,
-    Upstream,
-)
+from aibridge.config.mcp_server import McpServer, OAuth
+from aibridge.config.models import Bridge, Config, Log, Server, Telemetry
+from aibridge.config.records import DatabaseUrl, Price, Records
 from aibridge.config.reloading import Source, keep_fixed
+from aibridge.config.upstream import Upstream
 
 __all__ = [
     "Access",
