@@ -1,6 +1,6 @@
-"""The ASGI application: which request goes to which room, from the start through reloads to the stop.
+"""The ASGI application: what it lives through, from the start through reloads to the stop.
 
-What the rooms are made of is in `rooms`.
+Which request goes where is in `routes`, what the rooms are made of in `rooms`.
 """
 
 import asyncio
@@ -16,8 +16,6 @@ from typing import Any
 import httpx2
 import structlog
 from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
-from starlette.routing import Route
 from starlette.types import Message, Receive, Scope, Send
 
 from aibridge import config as configuration
@@ -26,20 +24,11 @@ from aibridge.config import Config, Source
 from aibridge.errors import BridgeError, ConfigError, Kind
 from aibridge.nouns import RoundEnded
 from aibridge.rooms import Rooms, furnish, open_lasting
+from aibridge.routes import Routes
 from aibridge.telemetry.counters import Counters
-from aibridge.telemetry.metrics import CONTENT_TYPE
-from aibridge.web.api import AdminGuard, Api, ApiRoute, KeyRoutes, Reloaded, RunningRoutes, usage_routes
-from aibridge.web.bridge_routes import bridge_routes
-from aibridge.web.callers import Door
+from aibridge.web.api import Reloaded
 from aibridge.web.guard import guarded
-from aibridge.web.health_routes import healthz, metrics, readiness
-from aibridge.web.mcp_routes import PATH as MCP_PATH
-from aibridge.web.mcp_routes import McpRoute
-from aibridge.web.models_routes import models
-from aibridge.web.passthrough import Passthrough, passthrough_target
 from aibridge.web.peers import Peers, Worker
-from aibridge.web.reply import http_error, send_error
-from aibridge.web.tools_routes import tools_listing
 from aibridge.web.underway import Underway
 
 log = structlog.get_logger(__name__)
@@ -49,7 +38,7 @@ NO_TOOLS: Mapping[str, object] = MappingProxyType({})
 
 
 class App:
-    """The ASGI application. Bridged routes are served before Starlette sees them: they are the hot path."""
+    """The ASGI application."""
 
     def __init__(
         self,
@@ -76,46 +65,14 @@ class App:
         )
         self._rooms: Rooms | None = None
         self._counters = Counters(self._price)
-        self._underway = Underway(self._dispatch)
+        self._underway = Underway(self._serve)
+        self._living = Starlette(lifespan=self._lifespan)
         self._furnish()
 
     def _furnish(self) -> None:
         """What serves requests by the configuration as it is now."""
         config = self.config
-        self._door = Door(
-            config.access.keys,
-            self._secret,
-            keys=lambda: self.rooms().access.keyring,
-            gate=lambda: self.rooms().access.gate,
-        )
-        admin_key = config.access.admin_key
-        admin = AdminGuard(admin_key.get_secret_value() if admin_key else None)
-        self._hot = bridge_routes(lambda: self.rooms().bridge, self._door, config)
-        self._passthrough = Passthrough(
-            openers=lambda: self.rooms().router,
-            listener=lambda: self.rooms().bridge.listener,
-            tracing=lambda: self.rooms().bridge.tracing,
-            door=self._door,
-            max_json=config.server.max_body,
-            leads=lambda id_: self.rooms().bridge.pointing.target(id_),
-        )
-        self._mcp = McpRoute(lambda: self.rooms().endpoint, self._door)
-        tool_routes = tools_listing(
-            lambda: self.rooms().toolbox, self._door, inject=self.config.bridge.inject
-        )
-        model_routes = models(lambda: self.rooms().models.merged, self._door)
-        self._rest = Starlette(
-            routes=[
-                Route("/healthz", healthz),
-                Route("/readyz", readiness(self.states, admin.may_see)),
-                *([Route("/metrics", metrics(self._metrics, CONTENT_TYPE))] * config.telemetry.metrics),
-                *(Route(path, model_routes) for path in ("/v1/models", "/models")),
-                *(Route(path, tool_routes) for path in ("/v1/tools", "/tools")),
-                Route("/api/{rest:path}", Api(self._api_routes, admin)),
-            ],
-            exception_handlers={HTTPException: http_error},
-            lifespan=self._lifespan,
-        )
+        self._routes = Routes(config, self)
         open_to_any = config.access.keys == "required"  # a name that was bent here does not bring a key
         hosts = [*config.server.allowed_hosts, config.server.host, *(["*"] * open_to_any)]
         self._guarded = guarded(self._underway, hosts, config.server.allowed_origins)
@@ -138,40 +95,11 @@ class App:
             failed = message["type"] == "lifespan.startup.failed"
             await send({**message, "message": self.failure} if failed and self.failure else message)
 
-        await self._rest(scope, receive, tell)
+        await self._living(scope, receive, tell)
 
-    async def _dispatch(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._rest(scope, receive, send)
-            return
-        if scope["path"] == MCP_PATH:
-            await self._mcp(scope, receive, send)
-            return
-        app = self._hot.get(scope["path"]) if scope["method"] == "POST" else None
-        if app is None and (target := passthrough_target(scope["path"], self.config.upstreams)):
-            name, path = target
-            scope = {**scope, "aibridge.upstream": name, "aibridge.path": path}
-            hot = self._hot.get(path) if scope["method"] == "POST" else None
-            app = hot or self._passthrough
-        if app is not None and self._rooms and (full := self._rooms.recorder.refuses()):
-            await send_error(send, BridgeError(Kind.OVERLOADED, full, retry_after=5))
-            return
-        await (app or self._rest)(scope, receive, send)
-
-    def _api_routes(self) -> tuple[ApiRoute, ...]:
-        """The table of `/api`; read with its first request."""
-        keys = KeyRoutes(
-            lambda: self.rooms().access.administration,
-            lambda: self.rooms().access.keyring.look(),
-            failing=records.DatabaseFailing,
-        )
-        usage = usage_routes(
-            lambda: self.rooms().recorder.questions(self.prices),
-            wrong=records.RecordsError,
-            failing=records.DatabaseFailing,
-        )
-        running = RunningRoutes(lambda: self.config, self._reload_all)
-        return (*usage, *keys.routes(), *running.routes())
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """By the routes of now; a reload changes them for what comes later."""
+        await self._routes(scope, receive, send)
 
     @asynccontextmanager
     async def _lifespan(self, _app: Starlette) -> AsyncIterator[None]:
@@ -248,7 +176,8 @@ class App:
             return str(error).encode()
         return b"ok"
 
-    async def _reload_all(self) -> Reloaded:
+    async def reload_all(self) -> Reloaded:
+        """Take up the configuration in all workers. Raises ConfigError."""
         waiting = await self.reload()
         answers = await self._peers.ask("reload", RELOADING) if self._peers else {}
         if self._source is not None:
@@ -260,7 +189,7 @@ class App:
         ]
         return Reloaded(needs_restart=waiting, workers=1 + len(answers) - len(failed), failed=failed)
 
-    async def _metrics(self) -> bytes:
+    async def metrics(self) -> bytes:
         """What a scrape is told; of all workers, whichever of them it reaches."""
         own = await self._own_metrics()
         if self._peers is None or self._worker is None:
@@ -281,9 +210,6 @@ class App:
         when = datetime.fromtimestamp(fact.ended_at or time.time(), UTC)
         return self.prices.cost(fact.model, fact.upstream, fact.usage, when, fact.asked).micros
 
-    def _secret(self) -> bytes:
-        return self.rooms().recorder.caller_secret()
-
     def rooms(self) -> Rooms:
         """What runs. Raises BridgeError before the start and after the end."""
         if self._rooms is None:
@@ -291,6 +217,10 @@ class App:
                 Kind.OVERLOADED, "aibridge is not running: its lifespan has not started", retry_after=1
             )
         return self._rooms
+
+    def full(self) -> str | None:
+        """Why nothing more can be recorded, in one sentence."""
+        return self._rooms.recorder.refuses() if self._rooms else None
 
     def states(self) -> dict[str, Any]:
         """The states of all parts, for `/readyz`."""

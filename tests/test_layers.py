@@ -12,7 +12,7 @@ import aibridge
 
 HOUSE = Path(aibridge.__file__).parent
 LEAVES = frozenset({"config", "errors", "masking", "nouns", "tasks", "tracing"})
-SEE_EVERYTHING = frozenset({"app", "rooms", "cli", "__init__"})
+SEE_EVERYTHING = frozenset({"app", "routes", "rooms", "cli", "__init__"})
 MAY_IMPORT = {
     **dict.fromkeys(LEAVES, LEAVES),
     "wire": LEAVES,
@@ -27,7 +27,7 @@ MAY_IMPORT = {
     "demo": LEAVES,
 }
 ONLY_IN = {
-    "starlette": {"web", "app", "demo"},
+    "starlette": {"web", "app", "routes", "demo"},
     "mcp": {"tools", "demo"},
     "httpx2": {"upstreams", "tools", "app", "rooms"},
     "sqlalchemy": {"records"},
