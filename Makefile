@@ -26,12 +26,21 @@ format: .venv/.dev ## put the code in order
 golden: .venv/.dev ## write the golden conversations' expected files anew; look at the difference before you commit
 	AIBRIDGE_GOLDEN=write $(RUN) -m pytest tests/conversations
 
-bench: .venv/.runtime $(if $(QUICK),,.venv-bench/.peers) ## measure beside nginx and others; QUICK=1 takes two minutes
-	$(RUN) -m bench $(if $(QUICK),--quick) $(BENCH)
+# aibridge is measured in .venv's Python, or in another one: PYTHON_BENCH=/usr/bin/python3.
+BENCH_ENVIRONMENT := $(if $(PYTHON_BENCH),.venv-bench/python/.made-by$(subst /,-,$(PYTHON_BENCH)))
+bench: .venv/.runtime $(if $(QUICK),,.venv-bench/.peers) $(BENCH_ENVIRONMENT) ## measure beside nginx and others; QUICK=1 takes two minutes
+	$(if $(PYTHON_BENCH),AIBRIDGE_BENCH_PYTHON=.venv-bench/python/bin/python) \
+		$(RUN) -m bench $(if $(QUICK),--quick) $(BENCH)
+
+.venv-bench/python/.made-by%: requirements.txt
+	$(PYTHON_BENCH) -m venv --clear .venv-bench/python
+	.venv-bench/python/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
+	@touch $@
 
 # What aibridge is measured against. What cannot be installed is named by the run, and left out.
 .venv-bench/.peers: .venv/bin/python bench/peers/requirements.txt
-	$(RUN) -m venv --clear .venv-bench
+	rm -rf .venv-bench/bin .venv-bench/lib
+	$(RUN) -m venv .venv-bench
 	-.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check -r bench/peers/requirements.txt
 	-npm install --silent --no-audit --no-fund --no-save --prefix .venv-bench @portkey-ai/gateway@1.15.2
 	@touch $@

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench import contenders, works
-from bench.contenders import PEERS, ROOT
+from bench.contenders import PEERS
+from bench.interpreter import ROOT, described
 from bench.rounds import Plan, run
 from bench.samples import Results, load
 from bench.tables import markdown
@@ -57,7 +58,7 @@ def _machine() -> dict[str, str]:
     return {
         "cores": str(os.cpu_count()),
         "system": f"{platform.system()} {platform.machine()}",
-        "Python": platform.python_version(),
+        **described(),
         "load before": f"{os.getloadavg()[0]:.1f}",
     }
 

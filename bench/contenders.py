@@ -1,21 +1,19 @@
-"""Who is measured: the limits (direct, nginx), aibridge in several set-ups, and programs of its kind.
+"""Who is measured: the limits (direct, nginx, relay), aibridge in several set-ups, and programs of its kind.
 
 A contender says how it is started on a port, which works it does, and why it cannot be started here.
 Programs of its kind that are not installed are named and left out; README.md says how to install them.
 """
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from aibridge.config import Records
+from bench.interpreter import ROOT, program
 from bench.works import MODELS
 
-ROOT = Path(__file__).parents[1]
 PEERS = ROOT / ".venv-bench"
 CONFIG = Path(__file__).parent / "peers"
 
@@ -63,23 +61,28 @@ def _nginx(where: Where) -> list[str]:
     return ["nginx", "-e", str(where.folder / "errors"), "-c", where.write("nginx.conf", text)]
 
 
-def _configuration(where: Where) -> str:
-    """aibridge's own, with its defaults but for where things are."""
+def _relay(where: Where) -> list[str]:
+    return [program(), "-m", "bench.relay", str(where.port), str(where.upstream)]
+
+
+def _configuration(where: Where, **records: object) -> str:
+    """aibridge's own, with its defaults but for where things are, and what is said of `records`."""
     settings = {
         "server": {"port": where.port},
         "upstreams": {"mock": {"base_url": f"http://127.0.0.1:{where.upstream}/v1"}},
         "records": {
             "url": f"sqlite:///{where.folder / 'aibridge.db'}",
             "journal": str(where.folder / "journal"),
+            **records,
         },
         "telemetry": {"log": {"level": "warning"}},
     }
     return where.write("aibridge.yaml", json.dumps(settings))
 
 
-def _serve(*options: str) -> Callable[[Where], list[str]]:
+def _serve(*options: str, **records: object) -> Callable[[Where], list[str]]:
     return lambda where: [
-        *(sys.executable, "-m", "aibridge.cli", "serve", "--config", _configuration(where)),
+        *(program(), "-m", "aibridge.cli", "serve", "--config", _configuration(where, **records)),
         *options,
     ]
 
@@ -88,17 +91,13 @@ def _with_tools(count: int) -> Contender:
     works = {1: ("plain1", "hidden1"), 20: ("plain1", "hidden1", "long1", *EARLIER)}
 
     def command(where: Where) -> list[str]:
-        return [sys.executable, "-m", "bench.bridge", _configuration(where), str(count)]
+        return [program(), "-m", "bench.bridge", _configuration(where), str(count)]
 
     return Contender(f"aibridge-tools-{count}", works.get(count, ("plain1",)), command, "/readyz")
 
 
-def _no_workers() -> str | None:
-    usage = [sys.executable, "-m", "aibridge.cli", "serve", "--help"]
-    told = subprocess.run(
-        usage, cwd=ROOT, capture_output=True, text=True, env={**os.environ, "COLUMNS": "200"}
-    )
-    return None if "--workers" in told.stdout else "`aibridge serve` has no --workers yet"
+def _no_switch() -> str | None:
+    return None if "enabled" in Records.model_fields else "aibridge has no records.enabled"
 
 
 def _litellm(where: Where) -> list[str]:
@@ -154,17 +153,18 @@ ALL = (
         "/health",
         missing=lambda: None if shutil.which("nginx") else "not installed: apt-get install nginx-light",
     ),
+    Contender("relay", COMMON, _relay),
     Contender("aibridge", COMMON + GROWING, _serve(), "/readyz"),
-    *(_with_tools(count) for count in TOOLS),
-    Contender("aibridge-1-worker", ("plain64",), _serve(), "/readyz", missing=_no_workers, both_cores=True),
     Contender(
-        "aibridge-2-workers",
-        ("plain64",),
-        _serve("--workers", "2"),
+        "aibridge-no-records",
+        ("plain1", "first1", "plain64", "burst32", "paced100"),
+        _serve(enabled=False),
         "/readyz",
-        missing=_no_workers,
-        both_cores=True,
+        missing=_no_switch,
     ),
+    *(_with_tools(count) for count in TOOLS),
+    Contender("aibridge-1-worker", ("plain64",), _serve(), "/readyz", both_cores=True),
+    Contender("aibridge-2-workers", ("plain64",), _serve("--workers", "2"), "/readyz", both_cores=True),
     Contender(
         "litellm",
         ("plain1", "first1", "long1", "plain64", "burst32", "paced100"),
@@ -193,4 +193,4 @@ ALL = (
         missing=_no_mcp_bridge,
     ),
 )
-QUICK = ("direct", "nginx", "aibridge", "aibridge-tools-1", "aibridge-tools-20")
+QUICK = ("direct", "nginx", "relay", "aibridge", "aibridge-tools-1", "aibridge-tools-20")

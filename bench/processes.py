@@ -12,7 +12,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.contenders import ROOT, Contender, Where
+from bench.contenders import Contender, Where
+from bench.interpreter import ROOT
 
 PROXY_CORE, OTHERS_CORE = "0", "1"
 PATIENCE = 90.0

@@ -1,7 +1,6 @@
 """The run: in each round all contenders are up, and each work goes over them one after the other."""
 
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -9,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.building import build
-from bench.contenders import ROOT, Contender
+from bench.contenders import Contender
+from bench.interpreter import ROOT, program
 from bench.measuring import Kit, check_hidden_round
 from bench.processes import PROXY_CORE, DidNotStart, Running, on_core, started, upstream
 from bench.samples import Results, Sample, latency
@@ -104,7 +104,7 @@ def _quietest(kit: Kit, running: Running, work: Work, number: int, repeats: int)
 
 
 def _bare_call() -> float:
-    command = on_core(PROXY_CORE, [sys.executable, "-m", "bench.bare_call"])
+    command = on_core(PROXY_CORE, [program(), "-m", "bench.bare_call"])
     return float(subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout)
 
 

@@ -1,7 +1,8 @@
-"""The results as Markdown: goals, a table for each work with ratios to nginx, growth, what was left out."""
+"""The results as Markdown: goals, the way to nginx, a table for each work, growth, what was left out."""
 
 from collections.abc import Callable, Sequence
 
+from bench import distance
 from bench.goals import GOALS
 from bench.samples import (
     Metric,
@@ -17,7 +18,7 @@ from bench.samples import (
 )
 from bench.works import ALL, EARLIER, OPEN, Work
 
-LIMIT = "nginx"
+BARE = "relay"
 TOOLS = "aibridge-tools-"
 Cell = Callable[[Results, str, str], str]
 
@@ -30,7 +31,8 @@ def markdown(results: Results) -> str:
         f"Rounds: {rounds}. {machine}.\nMachines differ, and this one may be noisy: only ratios within one"
         " run count. Medians over rounds; a ratio is the median of the rounds' ratios."
     )
-    parts = [head, _goals(results), *_works(results), _growth(results), _left_out(results)]
+    parts = [head, _goals(results), _distance(results), *_works(results)]
+    parts += [_growth(results), _left_out(results)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -52,18 +54,29 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def _goals(results: Results) -> str:
     rows = []
     for goal in GOALS:
-        value = goal.value(results)
-        told = [f"{number(each)} {goal.unit}" for each in (goal.must, goal.aim, value)]
-        rows.append([goal.what, *told[:2], told[2] if value is not None else "–", goal.verdict(value)])
-    return "## Goals\n\n" + table(["what", "must", "aim", "measured", "reached"], rows)
+        value = goal.value(results, "aibridge")
+        bare = goal.value(results, BARE) if goal.relayed else None
+        told = [
+            "–" if each is None else f"{number(each)} {goal.unit}" for each in (goal.must, goal.aim, value)
+        ]
+        rows.append([goal.what, *told, goal.verdict(value), "–" if bare is None else number(bare)])
+    head = ["what", "must", "aim", "measured", "reached", "a bare relay has"]
+    return "## Goals\n\n" + table(head, rows)
+
+
+def _distance(results: Results) -> str:
+    """Python's part of the way to nginx, and aibridge's."""
+    rows = [[what, *map(number, values)] for what, values in distance.rows(results)]
+    head = ["", *distance.WAY, "relay ÷ nginx (Python)", "aibridge ÷ relay (aibridge)", "aibridge ÷ nginx"]
+    return "## The way to nginx\n\n" + table(head, rows) if rows else ""
 
 
 def _plain(metric: Metric) -> Cell:
     return lambda results, contender, work: number(results.median(contender, work, metric))
 
 
-def _ratio(metric: Metric) -> Cell:
-    return lambda results, contender, work: number(results.ratio(contender, LIMIT, work, metric))
+def _ratio(metric: Metric, base: str) -> Cell:
+    return lambda results, contender, work: number(results.ratio(contender, base, work, metric))
 
 
 def _added(metric: Metric) -> Cell:
@@ -79,25 +92,34 @@ def _errors(results: Results, contender: str, work: str) -> str:
 P50 = latency("p50")
 REQUESTS: dict[str, Cell] = {
     "req/s": _plain(requests_a_second),
-    "× nginx": _ratio(requests_a_second),
+    "× nginx": _ratio(requests_a_second, "nginx"),
+    "× relay": _ratio(requests_a_second, BARE),
     "p50 µs": _plain(P50),
     "added µs": _added(P50),
     "p99 µs": _plain(latency("p99")),
     "CPU µs/req": _plain(cpu_a_request),
-    "CPU × nginx": _ratio(cpu_a_request),
+    "CPU × nginx": _ratio(cpu_a_request, "nginx"),
+    "CPU × relay": _ratio(cpu_a_request, BARE),
 }
 EVENTS: dict[str, Cell] = {
     "events/s": _plain(events_a_second),
-    "× nginx": _ratio(events_a_second),
+    "× nginx": _ratio(events_a_second, "nginx"),
+    "× relay": _ratio(events_a_second, BARE),
     "first event p50 µs": _plain(first("p50")),
     "added µs": _added(first("p50")),
     "delay p50 µs": _plain(delay("p50")),
-    "delay × nginx": _ratio(delay("p50")),
+    "delay × nginx": _ratio(delay("p50"), "nginx"),
+    "delay × relay": _ratio(delay("p50"), BARE),
     "delay p99 µs": _plain(delay("p99")),
     "CPU µs/event": _plain(cpu_an_event),
-    "CPU × nginx": _ratio(cpu_an_event),
+    "CPU × nginx": _ratio(cpu_an_event, "nginx"),
+    "CPU × relay": _ratio(cpu_an_event, BARE),
 }
-MEMORY: dict[str, Cell] = {"MB": _plain(memory), "× nginx": _ratio(memory)}
+MEMORY: dict[str, Cell] = {
+    "MB": _plain(memory),
+    "× nginx": _ratio(memory, "nginx"),
+    "× relay": _ratio(memory, BARE),
+}
 
 
 def _works(results: Results) -> list[str]:
