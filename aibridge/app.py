@@ -104,7 +104,7 @@ class App:
     @asynccontextmanager
     async def _lifespan(self, _app: Starlette) -> AsyncIterator[None]:
         try:
-            recorder = await asyncio.to_thread(records.open_records, self.config.records, self.prices)
+            recorder = await asyncio.to_thread(records.records_for, self.config.records, self.prices)
         except records.RecordsError as error:
             self.failure = str(error)
             raise

@@ -37,7 +37,7 @@ from aibridge.web.mcp_routes import tell_call
 class Lasting:
     """What lives from the start of the application to its end."""
 
-    recorder: records.Recorder
+    recorder: records.Recording
     access: Access
     traces: Tracing
     listeners: Sequence[Listener]
@@ -50,7 +50,7 @@ class Lasting:
 
 async def open_lasting(
     config: Config,
-    recorder: records.Recorder,
+    recorder: records.Recording,
     price: Price,
     counters: Counters,
     in_process: Mapping[str, object],
@@ -66,9 +66,9 @@ async def open_lasting(
     return Lasting(recorder, access, traces, listeners, in_process, transport)
 
 
-def _shared_folder(config: Config) -> Path:
-    """Where the processes of this machine count together."""
-    return Path(config.records.journal).expanduser() / "limits"
+def _shared_folder(config: Config) -> Path | None:
+    """Where the processes of this machine count together; nowhere without records, and so without keys."""
+    return None if not config.records.enabled else Path(config.records.journal).expanduser() / "limits"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ class Rooms:
     """Where hidden turns rest."""
 
     @property
-    def recorder(self) -> records.Recorder:
+    def recorder(self) -> records.Recording:
         """The records."""
         return self.lasting.recorder
 
@@ -152,7 +152,7 @@ def _bridge(
     )
 
 
-def _recall_store(config: Config, recorder: records.Recorder, before: Rooms | None) -> RecallStore | None:
+def _recall_store(config: Config, recorder: records.Recording, before: Rooms | None) -> RecallStore | None:
     """Where hidden turns rest: beside the records, in the process alone, or nowhere.
 
     What is kept in the process outlives a reload.
@@ -162,4 +162,5 @@ def _recall_store(config: Config, recorder: records.Recorder, before: Rooms | No
         return before.hidden
     if wanted == "off":
         return None
-    return Memory() if wanted == "memory" else Remembering(recorder.hidden_turns())
+    shared = recorder.hidden_turns() if wanted == "on" else None
+    return Memory() if shared is None else Remembering(shared)

@@ -67,12 +67,14 @@ class LocalLimiter:
         """Nothing is held."""
 
 
-def make_limiter(config: Access, shared: Path) -> Limiter:
-    """The limiter that the configuration wants: in Redis, else in the folder `shared`."""
+def make_limiter(config: Access, shared: Path | None) -> Limiter:
+    """What the configuration wants: in Redis, else in the folder `shared`, else in the process."""
     if config.redis is not None:
         from aibridge.access.redis_limiter import RedisLimiter  # noqa: PLC0415 - loads the client
 
         return RedisLimiter(config.redis.get_secret_value(), config.on_limiter_down)
+    if shared is None:
+        return LocalLimiter()
     try:
         from aibridge.access.shared_limiter import SharedLimiter  # noqa: PLC0415 - Unix alone has flock
 

@@ -19,8 +19,9 @@ from aibridge.nouns import RoundEnded, Usage
 class Access:
     """Keys, limits and budgets as `settings` want them."""
 
-    def __init__(self, settings: config.Access, shelf: Shelf, price: Price, shared: Path) -> None:
-        """`shared`: a folder where the processes of this machine count together, if no Redis is named."""
+    def __init__(self, settings: config.Access, shelf: Shelf, price: Price, shared: Path | None) -> None:
+        """`shared`: a folder where the processes of this machine count together, if no Redis is named;
+        None where they do not."""
         self._off = settings.keys == "off"
         self._price, self._ready = price, False
         self.keyring = Keyring(shelf, self._make_ready)

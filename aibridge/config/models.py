@@ -84,6 +84,14 @@ class Config(Model):
     telemetry: Telemetry = Field(Telemetry(), description="what is told to operators")
 
     @model_validator(mode="after")
+    def _keys_rest_somewhere(self) -> "Config":
+        if self.access.keys == "required" and not self.records.enabled:
+            raise ValueError(
+                "keys rest beside records: with records.enabled: false, write access.keys: optional or off"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _some_upstream(self) -> "Config":
         if not self.upstreams:
             raise ValueError("`upstreams` needs at least one entry with a `base_url`")

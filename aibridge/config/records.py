@@ -60,6 +60,7 @@ class Price(Model):
 class Records(Model):
     """Where usage records go and what they hold."""
 
+    enabled: bool = Field(True, description="false: no records, no keys, nothing on the disk")
     url: Annotated[DatabaseUrl, AfterValidator(_database_url)] = Field(
         DatabaseUrl("sqlite:///aibridge.db"), description="database: SQLite or PostgreSQL"
     )

@@ -9,6 +9,7 @@ from aibridge.config import Records
 from aibridge.records.failures import DatabaseFailing, RecordsError
 from aibridge.records.pricing import NO_PRICES, Prices, prices_of
 from aibridge.records.recorder import Recorder
+from aibridge.records.unrecorded import Unrecorded
 
 if TYPE_CHECKING:
     from aibridge.records.key_shelf import KeyShelf
@@ -18,12 +19,17 @@ __all__ = [
     "DatabaseFailing",
     "Prices",
     "Recorder",
+    "Recording",
     "RecordsError",
     "open_key_shelf",
     "open_records",
     "open_tool_shelf",
     "prices_of",
+    "records_for",
 ]
+
+Recording = Recorder | Unrecorded
+"""The records of a process, or what stands in their place where they are off."""
 
 
 def open_records(config: Records, prices: Prices = NO_PRICES) -> Recorder:
@@ -36,6 +42,11 @@ def open_records(config: Records, prices: Prices = NO_PRICES) -> Recorder:
     return open_recorder(config, prices)
 
 
+def records_for(config: Records, prices: Prices = NO_PRICES) -> Recording:
+    """What a process that serves tells its facts to; see `open_records`."""
+    return open_records(config, prices) if config.enabled else Unrecorded()
+
+
 def open_tool_shelf(config: Records) -> "ToolShelf | None":
     """Open what is kept of MCP servers, for a command that writes no records; None where nothing was yet.
 
@@ -45,6 +56,8 @@ def open_tool_shelf(config: Records) -> "ToolShelf | None":
     from aibridge.records.store import Store  # noqa: PLC0415 - SQLAlchemy costs 0.4 s
     from aibridge.records.tool_shelf import ToolShelf  # noqa: PLC0415
 
+    if not config.enabled:
+        return None
     store = Store(config.url)
     if not store.exists:
         return None

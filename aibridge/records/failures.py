@@ -1,5 +1,7 @@
 """What goes wrong with records, as the rest of the room sees it; `store` maps the database's errors."""
 
+OFF = "records are off (records.enabled: false in the configuration)"
+
 
 class RecordsError(Exception):
     """The records cannot be opened or read; the message is one sentence with what to do."""

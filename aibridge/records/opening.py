@@ -6,7 +6,7 @@ from pathlib import Path
 from aibridge.config import Records
 from aibridge.records import logs
 from aibridge.records.caller_secret import CallerSecret
-from aibridge.records.failures import DatabaseFailing, RecordsError
+from aibridge.records.failures import OFF, DatabaseFailing, RecordsError
 from aibridge.records.journal import Journal
 from aibridge.records.keeper import Keeper
 from aibridge.records.pricing import NO_PRICES, Prices
@@ -28,6 +28,8 @@ def open_store(config: Records, prices: Prices = NO_PRICES) -> tuple[Store, str 
 
     Beside it a sentence where something could not be folded yet. Raises RecordsError.
     """
+    if not config.enabled:
+        raise RecordsError(f"{OFF}; with true, what was recorded before can be read")
     store = Store(config.url)
     try:
         store.open()

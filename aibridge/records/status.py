@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from aibridge.config import Records
 from aibridge.records import files
 from aibridge.records.deleting import KEYS
-from aibridge.records.failures import DatabaseFailing, RecordsError
+from aibridge.records.failures import OFF, DatabaseFailing, RecordsError
 from aibridge.records.opening import journal_folder
 from aibridge.records.store import Store
 from aibridge.records.tables import hidden_turns
@@ -17,6 +17,8 @@ from aibridge.records.tables import hidden_turns
 def status_of(config: Records) -> dict[str, Any]:
     """Plain values, for a command; folds nothing, and makes no database. Raises RecordsError."""
     told: dict[str, Any] = {"database": str(config.url), "database_bytes": None, "rows": {}, "error": None}
+    if not config.enabled:
+        told["error"] = OFF
     store = Store(config.url)
     try:
         if store.exists:

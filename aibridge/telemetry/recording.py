@@ -14,7 +14,9 @@ class Recording(Collector):
         self._health, self._lost = health, lost
 
     def collect(self) -> Iterator[Metric]:
-        """Each with one sample, but for what was lost, by kind."""
+        """Each with one sample, but for what was lost, by kind; nothing where records are off."""
+        if self._health["state"] == "off":
+            return
         up = GaugeMetricFamily("aibridge_records_up", "0 while records are degraded.")
         up.add_metric([], float(self._health["state"] == "ok"))
         pending = GaugeMetricFamily("aibridge_records_pending", "Entries that the database has not yet.")

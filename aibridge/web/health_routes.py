@@ -10,7 +10,7 @@ from aibridge import __version__
 from aibridge.errors import BridgeError
 from aibridge.web.headers import Scope
 
-GOOD = {"ok", "connected", "idle", "unknown"}
+GOOD = {"ok", "connected", "idle", "unknown", "off"}
 
 
 async def healthz(_request: Request) -> JSONResponse:

@@ -2,8 +2,10 @@
 
 import csv
 import json
+import sqlite3
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -132,16 +134,18 @@ def test_a_wrong_question_is_one_sentence(
 
 def test_a_database_that_is_gone_is_told(tmp_path: Path) -> None:
     with bridged(tmp_path, configuration(tmp_path, "http://127.0.0.1:9/v1")) as bridge:
-        store = bridge.app.rooms().recorder._store
-        with store.writing() as connection:
-            connection.exec_driver_sql("ALTER TABLE exchanges RENAME TO elsewhere")
+        _change(bridge.folder, "ALTER TABLE exchanges RENAME TO elsewhere")
         for path in ("/api/usage", "/api/exchanges", "/api/exchanges/last", "/api/export"):
             answer = _get(bridge, path)
             assert answer.status_code == 503
             assert answer.json()["error"]["message"].startswith("the records' database cannot be read: ")
-        with store.writing() as connection:
-            connection.exec_driver_sql("ALTER TABLE elsewhere RENAME TO exchanges")
+        _change(bridge.folder, "ALTER TABLE elsewhere RENAME TO exchanges")
         assert _get(bridge, "/api/usage").status_code == 200
+
+
+def _change(folder: Path, statement: str) -> None:
+    with closing(sqlite3.connect(folder / "aibridge.db")) as database:
+        database.execute(statement)
 
 
 def test_every_route_does_what_its_document_says(site: Bridged, tmp_path: Path) -> None:

@@ -111,6 +111,7 @@ class KeyRoutes:
                 KeyShown,
                 body=KeyWanted,
                 status=201,
+                refuses=(409,),
             ),
             of_one("GET", one, "One key, with what it spent.", self._show, KeyTold),
             of_one("DELETE", one, "Revokes a key for good.", self._revoke, KeyTold),
@@ -129,6 +130,7 @@ class KeyRoutes:
                 self._audit,
                 list[AuditRow],
                 query=AuditQuery,
+                refuses=(404,),
             ),
         )
 

@@ -6,6 +6,7 @@ The database is asked in threads. A wrong name is 404, a wrong cursor 400, a dat
 import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Annotated, Any, Literal, Protocol, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
@@ -213,14 +214,13 @@ def usage_routes(
             _joined(first, pieces), media_type=media, headers={"content-disposition": name}
         )
 
+    route = partial(ApiRoute, refuses=(404,))
     found = {"id": "an exchange's id, how it begins, or `last`"}
     return (
-        ApiRoute("GET", "/api/usage", "Figures by a property.", usage, Usage, query=UsageQuery),
-        ApiRoute("GET", "/api/exchanges", "Exchanges, newest first.", exchanges, Exchanges, query=PageQuery),
-        ApiRoute(
-            "GET", "/api/exchanges/{id}", "One exchange.", exchange, Told, refuses=(404,), told_in_path=found
-        ),
-        ApiRoute(
+        route("GET", "/api/usage", "Figures by a property.", usage, Usage, query=UsageQuery),
+        route("GET", "/api/exchanges", "Exchanges, newest first.", exchanges, Exchanges, query=PageQuery),
+        route("GET", "/api/exchanges/{id}", "One exchange.", exchange, Told, told_in_path=found),
+        route(
             "GET",
             "/api/export",
             "All columns of exchanges, oldest first.",
