@@ -59,7 +59,7 @@ class Incoming(httpx2.AsyncByteStream):
         while not self._parser.waiting:
             if self._parser.ended:
                 raise StopAsyncIteration
-            if self._timer is None and self._idle is not None:
+            if self._timer is None and self._idle is not None and self._error is None:
                 self._timer = self._loop.call_later(self._idle, self._check_silence)
             await self._more()
         if not self._parser.ended:

@@ -1,7 +1,10 @@
 """What is cancelled or closed at any moment leaves nothing behind."""
 
 import asyncio
+import gc
+import weakref
 from collections.abc import AsyncIterator
+from contextlib import suppress
 
 import httpx2
 import pytest
@@ -149,5 +152,38 @@ def test_closing_the_transport_breaks_what_is_underway(run: Run) -> None:
                     await work
             await server.deserted()
             await response.stream.aclose()
+
+    run(main())
+
+
+@pytest.mark.parametrize("broken", [b"", b"nonsense\r\n", LAST[:1]])
+def test_an_answer_that_broke_before_it_was_read_is_forgotten(run: Run, broken: bytes) -> None:
+    async def cut(peer: Peer) -> None:
+        await peer.say(CHUNKED + HELLO)
+        await gone.wait()
+        await peer.say(broken)
+        peer.hang_up()
+
+    async def answer(sender: httpx2.AsyncBaseTransport, port: int) -> weakref.ref[object]:
+        response = await sender.handle_async_request(request(port))
+        assert isinstance(response.stream, httpx2.AsyncByteStream)
+        assert await anext(aiter(response.stream)) == b"hello"
+        gone.set()
+        for _ in range(100):  # until it is broken
+            await asyncio.sleep(0)
+        with suppress(httpx2.TransportError):
+            async for _ in response.stream:
+                pass
+        await response.stream.aclose()
+        return weakref.ref(response.stream)
+
+    gone = asyncio.Event()
+
+    async def main() -> None:
+        async with serving(cut) as server, transport() as sender:
+            stream = await answer(sender, server.port)
+            await server.deserted()
+            gc.collect()
+            assert stream() is None
 
     run(main())
