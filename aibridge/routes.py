@@ -16,7 +16,7 @@ from aibridge.config import Config
 from aibridge.errors import BridgeError, Kind
 from aibridge.rooms import Rooms
 from aibridge.telemetry.metrics import CONTENT_TYPE
-from aibridge.web.api import AdminGuard, Api, ApiRoute, KeyRoutes, Reloaded, RunningRoutes, usage_routes
+from aibridge.web.api import AdminGuard, Api, ApiRoute, KeyRoutes, Reloaded, RunningRoutes, UsageRoutes
 from aibridge.web.bridge_routes import bridge_routes
 from aibridge.web.callers import Door
 from aibridge.web.health_routes import healthz, metrics, readiness
@@ -140,9 +140,10 @@ def _api_routes(running: Running) -> tuple[ApiRoute, ...]:
         lambda: running.rooms().access.keyring.look(),
         failing=records.DatabaseFailing,
     )
-    usage = usage_routes(
+    usage = UsageRoutes(
         lambda: running.rooms().recorder.questions(running.prices),
         wrong=records.RecordsError,
         failing=records.DatabaseFailing,
     )
-    return (*usage, *keys.routes(), *RunningRoutes(lambda: running.config, running.reload_all).routes())
+    reloading = RunningRoutes(lambda: running.config, running.reload_all)
+    return (*usage.routes(), *keys.routes(), *reloading.routes())

@@ -6,7 +6,7 @@ import typer
 
 from aibridge.cli.options import ConfigOption, fail
 from aibridge.cli.wanted import Options
-from aibridge.config import Source
+from aibridge.config import Config, Source
 from aibridge.errors import ConfigError
 
 
@@ -40,7 +40,12 @@ def serve(
         from aibridge.cli.supervising import supervise
 
         supervise(settings, options.read)
-        return
+    else:
+        _serve_alone(settings, options)
+
+
+def _serve_alone(settings: Config, options: Options) -> None:
+    """One process; the port first, so that a taken one is said before anything is loaded."""
     from aibridge.cli.running import bind, run, url_of
 
     listening = bind(settings.server.host, settings.server.port)

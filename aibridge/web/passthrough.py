@@ -4,8 +4,7 @@ The upstream is the one that the path names, else that of the JSON body's `model
 that is no JSON is sent on as it comes, however long; so is every answer.
 """
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Container
+from collections.abc import Awaitable, Callable, Container
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -22,6 +21,7 @@ from aibridge.web.body import ClientLeft, read_body
 from aibridge.web.callers import Door, Lease, release
 from aibridge.web.headers import Scope, header
 from aibridge.web.reply import Reply, send_error
+from aibridge.web.uploads import Upload
 from aibridge.wire.json_text import ObjectText, dumps
 
 ROUTES = frozenset(
@@ -93,46 +93,55 @@ class Passthrough:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request; `scope["aibridge.upstream"]` and `["aibridge.path"]` say where it goes."""
-        lease: Lease | None = None
         try:
-            caller = self.door.identify(scope)
-            body = await self._body(scope, receive)
-            model = _model_in(body) if isinstance(body, bytes) else None
-            opener = self.openers().opener(scope.get("aibridge.upstream"), model, _api(scope))
-            known_as = None if model is None else opener.resolve(model)
-            _check(caller, body, model, known_as)
-            lease = await self.door.admit(caller, len(body) if isinstance(body, bytes) else 0)
+            wanted = await self._wanted(scope, receive)
+            lease = await self.door.admit(wanted.caller, wanted.size)
         except ClientLeft:
             return
         except BridgeError as error:
             await send_error(send, error)
             return
         try:
-            if model is not None and known_as is not None and isinstance(body, bytes):
-                body = _for_model(body, model, known_as)
-            if isinstance(body, bytes):
-                body = await self._led(body)
-            story = Story(self.listener(), caller, API, scope["path"])
-            story.trace = self.tracing()(scope["headers"], story.exchange_id)
-            path, renamed = await self._led_path(scope["aibridge.path"])
-            passing = Passing(
-                dialect=OPENAI,
-                upstream=opener,
-                method=scope["method"],
-                target=_target(scope, path),
-                headers=_unencoded(scope["headers"]) if renamed else scope["headers"],
-                body=body if isinstance(body, bytes) else body.pieces(),
-                model=model,
-                known_as=known_as,
-                story=story,
-                renamed=renamed,
-            )
-            if lease is not None:
-                lease.serves(story.exchange_id)
-            reply = Reply(send, OPENAI, story.exchange_id, () if lease is None else lease.headers)
-            await reply.run(passing.run(), body.after if isinstance(body, Upload) else receive)
+            await self._pass(scope, wanted, lease, receive, send)
         finally:
             release(lease)
+
+    async def _wanted(self, scope: Scope, receive: Receive) -> "_Wanted":
+        """The request, and who serves it. Raises BridgeError and ClientLeft."""
+        caller = self.door.identify(scope)
+        body = await self._body(scope, receive)
+        model = _model_in(body) if isinstance(body, bytes) else None
+        opener = self.openers().opener(scope.get("aibridge.upstream"), model, _api(scope))
+        wanted = _Wanted(caller, body, model, None if model is None else opener.resolve(model), opener)
+        _check(wanted)
+        return wanted
+
+    async def _pass(
+        self, scope: Scope, wanted: "_Wanted", lease: Lease | None, receive: Receive, send: Send
+    ) -> None:
+        story = Story(self.listener(), wanted.caller, API, scope["path"])
+        story.trace = self.tracing()(scope["headers"], story.exchange_id)
+        if lease is not None:
+            lease.serves(story.exchange_id)
+        passing = await self._passing(scope, wanted, story)
+        reply = Reply(send, OPENAI, story.exchange_id, () if lease is None else lease.headers)
+        await reply.run(passing.run(), wanted.body.after if isinstance(wanted.body, Upload) else receive)
+
+    async def _passing(self, scope: Scope, wanted: "_Wanted", story: Story) -> Passing:
+        """The exchange, with what it refers to as it is upstream."""
+        path, renamed = await self._led_path(scope["aibridge.path"])
+        return Passing(
+            dialect=OPENAI,
+            upstream=wanted.opener,
+            method=scope["method"],
+            target=_target(scope, path),
+            headers=_unencoded(scope["headers"]) if renamed else scope["headers"],
+            body=wanted.body.pieces() if isinstance(wanted.body, Upload) else await self._led(wanted.whole()),
+            model=wanted.model,
+            known_as=wanted.known_as,
+            story=story,
+            renamed=renamed,
+        )
 
     async def _led_path(self, path: str) -> tuple[str, tuple[str, str] | None]:
         """`/responses/{id}…` as it is upstream, and the ids, there and here, where they differ."""
@@ -157,7 +166,7 @@ class Passthrough:
             return body
         return text.replace({PREVIOUS: dumps(target)}).encode()
 
-    async def _body(self, scope: Scope, receive: Receive) -> "bytes | Upload":
+    async def _body(self, scope: Scope, receive: Receive) -> bytes | Upload:
         """JSON whole, because `model` is looked for in it; anything else as it comes."""
         if header(scope, b"content-length") in (None, "0") and not header(scope, b"transfer-encoding"):
             return b""
@@ -170,39 +179,35 @@ class Passthrough:
         return Upload(receive)
 
 
-class Upload:
-    """A request's body as it arrives; who waits for the client's leaving waits until it is whole."""
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """A request, and who serves it."""
 
-    def __init__(self, receive: Receive) -> None:
-        self._receive = receive
-        self._whole = asyncio.Event()
-        self._left = False
+    caller: Caller
+    body: bytes | Upload
+    model: str | None
+    known_as: str | None
+    """The upstream's own name of the model."""
+    opener: Opener
 
-    async def pieces(self) -> AsyncIterator[bytes]:
-        """The pieces; when the client leaves no more come, and whoever waits in `after` hears of it."""
-        more = True
-        while more:
-            message = await self._receive()
-            if message["type"] == "http.disconnect":
-                self._left = True
-                self._whole.set()
-                await asyncio.Event().wait()  # until the exchange is cancelled
-            if piece := message.get("body", b""):
-                yield piece
-            more = message.get("more_body", False)
-        self._whole.set()
+    @property
+    def size(self) -> int:
+        """Bytes that are known before they are sent on."""
+        return len(self.body) if isinstance(self.body, bytes) else 0
 
-    async def after(self) -> dict[str, str]:
-        """What comes after the body: the client's leaving."""
-        await self._whole.wait()
-        return {"type": "http.disconnect"} if self._left else dict(await self._receive())
+    def whole(self) -> bytes:
+        """A body that was read, with the upstream's own name of the model, where an alias was asked for."""
+        assert isinstance(self.body, bytes)
+        if self.known_as is None or self.known_as == self.model:
+            return self.body
+        return ObjectText.read(self.body).replace({"model": dumps(self.known_as)}).encode()
 
 
-def _check(caller: Caller, body: "bytes | Upload", model: str | None, known_as: str | None) -> None:
+def _check(wanted: _Wanted) -> None:
     """Raises BridgeError (403) for a model that the key may not use, or that cannot be known."""
-    if model is not None:
-        check_model(caller, model, known_as or model)
-    elif body and not caller.rights.any_model:
+    if wanted.model is not None:
+        check_model(wanted.caller, wanted.model, wanted.known_as or wanted.model)
+    elif wanted.body and not wanted.caller.rights.any_model:
         sentence = "this key may use some models only, and this request does not say its model in JSON"
         raise BridgeError(Kind.MODEL_NOT_ALLOWED, sentence, "model")
 
@@ -219,11 +224,6 @@ def _api(scope: Scope) -> str | None:
     """The dialect that the path belongs to, where an upstream may not speak it."""
     first: str = scope["aibridge.path"][1:].partition("/")[0]
     return first if first in ("responses", "messages") else None
-
-
-def _for_model(body: bytes, asked: str, model: str) -> bytes:
-    """The body with the upstream's own name of the model, where an alias was asked for."""
-    return body if model == asked else ObjectText.read(body).replace({"model": dumps(model)}).encode()
 
 
 def _unencoded(headers: HeaderPairs) -> HeaderPairs:

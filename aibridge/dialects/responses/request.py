@@ -1,20 +1,21 @@
 """A responses request: what it says, and how it grows by tools and hidden turns.
 
 Only `tools`, `input`, `tool_choice` and `previous_response_id` are ever changed, each in its place in the
-text; every other byte goes on as the client sent it.
+text; every other byte goes on as the client sent it. What is read off the request is in `asked`.
 """
 
 from collections.abc import Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Self
+from typing import Self
 
-from aibridge.dialects.base import Asked, Manner, Pointer, Turn, Unit, View, Visible
+from aibridge.dialects.base import Manner, Pointer, Turn, Unit, View, Visible
 from aibridge.dialects.bodies import as_text, bad_request, read_request
 from aibridge.dialects.naming import Names
+from aibridge.dialects.responses.asked import asked_in, conversation_of, names_of, wants_json
 from aibridge.dialects.responses.echo import Echo
-from aibridge.dialects.responses.items import kind_of, said_in, sent_back, text_of, unknown_fields
+from aibridge.dialects.responses.hidden import Hidden, outputs_of, texts_of
+from aibridge.dialects.responses.items import kind_of, sent_back, unknown_fields
 from aibridge.dialects.responses.json_view import JsonView
 from aibridge.dialects.responses.recalling import put_back, referred, visible_groups
 from aibridge.dialects.responses.relaying import StreamView
@@ -33,8 +34,8 @@ class ResponsesRequest:
         self._value = source.value
         self._changes: dict[str, str] = {}
         self._injected: frozenset[str] = frozenset()
-        self._hidden = _Hidden()
-        self.asked = _asked(source.value)
+        self._hidden = Hidden()
+        self.asked = asked_in(source.value)
 
     def _changed(self, **changes: str) -> Self:
         """A copy with further changes; nothing of this one changes."""
@@ -63,7 +64,7 @@ class ResponsesRequest:
     @property
     def tool_names(self) -> frozenset[str]:
         """Names of the client's own tools, custom ones and those in namespaces included."""
-        return frozenset(_tool_names(self._value.get("tools") or []))
+        return frozenset(names_of(self._value.get("tools") or []))
 
     @property
     def tool_count(self) -> int:
@@ -103,7 +104,7 @@ class ResponsesRequest:
 
         A conversation has the items already: to it the outputs alone are sent.
         """
-        outputs = [text for _, text in _outputs(results)]
+        outputs = [text for _, text in outputs_of(results)]
         items = [*self._sent_back(turn, send_back), *outputs]
         grown = extend_array("[]", outputs) if self._conversation else extend_array(self._input, items)
         changes = {"input": grown}
@@ -152,7 +153,7 @@ class ResponsesRequest:
         mixed = bool(last.injected_calls)
         if self._kept_upstream or not (mixed or self._hidden.items):
             return None
-        told = () if _wants_json(self._value) else self._hidden.told
+        told = () if wants_json(self._value) else self._hidden.told
         unit = Unit(
             hidden=self._hidden.items,
             texts=tuple("\n".join(text for text, _ in turn) for turn in told) or ("",) * self._hidden.turns,
@@ -161,9 +162,9 @@ class ResponsesRequest:
                 sorted({*self._hidden.called, *(c.name for c in last.injected_calls)} & self._injected)
             ),
             last=extend_array("[]", self._sent_back(last, send_back)) if mixed else None,
-            results=tuple(_outputs(results)) if mixed else (),
+            results=tuple(outputs_of(results)) if mixed else (),
         )
-        said = [each for turn in (*told, _told(last)) for each in turn]
+        said = [each for turn in (*told, texts_of(last)) for each in turn]
         calls = tuple((call.id, call.name) for call in last.client_calls)
         ways = ("\n".join(text for text, _ in said), "\n".join(referred(item_id) for _, item_id in said))
         return unit, [Visible("assistant", way, calls) for way in dict.fromkeys(ways)]
@@ -193,7 +194,7 @@ class ResponsesRequest:
     def pointers(self, shown_id: str | None, last: Turn, results: Sequence[Result]) -> Mapping[str, Pointer]:
         """The answer's id where a later request has to go on from another, or bring outputs along."""
         mixed = bool(last.client_calls and last.injected_calls)
-        outputs = tuple(text for _, text in _outputs(results)) if mixed else ()
+        outputs = tuple(text for _, text in outputs_of(results)) if mixed else ()
         if self._conversation:
             ids = (
                 [_in_conversation(self._conversation, call.id) for call in last.client_calls] if mixed else []
@@ -211,7 +212,7 @@ class ResponsesRequest:
         echo = Echo(frozenset(tool.name for tool in tools), asked)
         # Texts of two turns would not be JSON: then hidden turns' texts are not shown.
         kind = StreamView if self.asked.streamed else JsonView
-        return kind(names, tools, echo, manner, one_text=_wants_json(self._value))
+        return kind(names, tools, echo, manner, one_text=wants_json(self._value))
 
     @property
     def _input(self) -> str:
@@ -225,9 +226,7 @@ class ResponsesRequest:
 
     @property
     def _conversation(self) -> str | None:
-        """The conversation that the upstream keeps, by its id."""
-        named = self._value.get("conversation")
-        return as_text(named.get("id") if isinstance(named, dict) else named)
+        return conversation_of(self._value)
 
     @property
     def _kept_upstream(self) -> bool:
@@ -241,40 +240,8 @@ class ResponsesRequest:
         return isinstance(choice, dict) and choice.get("name") in self._injected
 
 
-@dataclass(frozen=True, slots=True)
-class _Hidden:
-    """What the rounds of this exchange appended."""
-
-    items: tuple[str, ...] = ()
-    told: tuple[tuple[tuple[str, str], ...], ...] = ()
-    """Of each turn the texts of its messages, with their ids."""
-    called: frozenset[str] = frozenset()
-
-    @property
-    def turns(self) -> int:
-        return len(self.told)
-
-    def grown(self, items: Sequence[str], turn: Turn) -> "_Hidden":
-        called = self.called | {call.name for call in turn.injected_calls}
-        return _Hidden((*self.items, *items), (*self.told, _told(turn)), called)
-
-
-def _told(turn: Turn) -> tuple[tuple[str, str], ...]:
-    """The texts of a turn's messages, with their ids."""
-    items = [loads(text) for text in turn.message()]
-    return tuple((said_in(item), str(item.get("id"))) for item in items if said_in(item))
-
-
 def _in_conversation(conversation: str, call_id: str) -> str:
     return f"{conversation} {call_id}"
-
-
-def _outputs(results: Sequence[Result]) -> list[tuple[str, str]]:
-    """The results as items, by call id."""
-    items = [
-        {"type": "function_call_output", "call_id": each.call_id, "output": each.text} for each in results
-    ]
-    return [(each["call_id"], dumps(each)) for each in items]
 
 
 @lru_cache(maxsize=1024)
@@ -289,44 +256,3 @@ def _tool_text(tool: Tool) -> str:
         schema.setdefault("properties", {})
     function = {"name": tool.name, "description": tool.description, "parameters": schema, "strict": False}
     return dumps({"type": "function", **function})
-
-
-def _tool_names(tools: Sequence[Any]) -> list[str]:
-    names: list[str] = []
-    for tool in tools:
-        if isinstance(tool, dict):
-            inner = tool.get("tools")
-            names += _tool_names(inner) if isinstance(inner, list) else []
-            names += filter(None, [as_text(tool.get("name"))])
-    return names
-
-
-def _wants_json(value: Mapping[str, Any]) -> bool:
-    wanted = value.get("text")
-    form = wanted.get("format") if isinstance(wanted, dict) else None
-    return isinstance(form, dict) and form.get("type") in ("json_object", "json_schema")
-
-
-def _asked(value: Mapping[str, Any]) -> Asked:
-    items = value.get("input")
-    last = items[-1] if isinstance(items, list) and items and isinstance(items[-1], dict) else {}
-    prompt = items if isinstance(items, str) else _last_text(last) if last.get("role") == "user" else None
-    metadata = value.get("metadata")
-    return Asked(
-        model=value.get("model") or "",
-        streamed=value.get("stream") is True,
-        prompt=as_text(prompt),
-        user=as_text(value.get("safety_identifier")) or as_text(value.get("user")),
-        session_id=as_text(value.get("prompt_cache_key")),
-        answers_call_id=as_text(last.get("call_id")) if kind_of(last).endswith("_output") else None,
-        metadata=metadata if isinstance(metadata, dict) else None,
-    )
-
-
-def _last_text(message: Mapping[str, Any]) -> str | None:
-    """A message's last text part."""
-    content = message.get("content")
-    if isinstance(content, list):
-        texts = [part for part in content if text_of([part])]
-        return as_text(text_of(texts[-1:]))
-    return as_text(content)

@@ -9,7 +9,7 @@ from aibridge.web.api.guarding import THIS_MACHINE, Admin, AdminGuard, only_this
 from aibridge.web.api.keys_routes import KeyRoutes
 from aibridge.web.api.running_routes import Reloaded, RunningRoutes
 from aibridge.web.api.serving import Api
-from aibridge.web.api.usage_routes import usage_routes
+from aibridge.web.api.usage_routes import UsageRoutes
 
 __all__ = [
     "THIS_MACHINE",
@@ -23,6 +23,6 @@ __all__ = [
     "Query",
     "Reloaded",
     "RunningRoutes",
+    "UsageRoutes",
     "only_this_machine",
-    "usage_routes",
 ]
