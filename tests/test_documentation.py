@@ -14,6 +14,7 @@ import yaml
 from pydantic import BaseModel
 
 from aibridge.config import Config, load, parse
+from aibridge.errors import ConfigError
 from tests.support.bridge import Bridge
 from tests.support.environment import clean_env, free_port
 from tests.support.processes import Program
@@ -72,6 +73,17 @@ def test_the_configuration_of_the_readme_is_valid() -> None:
     assert parse(yaml.safe_load(translated)).upstreams["local"].apis == ["chat_completions"]
     config = parse(yaml.safe_load(text), environ={"OPENAI_API_KEY": "sk-test"})
     assert list(config.upstreams) == ["openai"] and list(config.mcp_servers) == ["time"]
+
+
+def test_no_upstream_has_the_name_of_a_route_of_the_readme() -> None:
+    served = re.findall(r"`(?:(?:GET|POST|DELETE) )?/(?:v1/)?(\w+)", README)
+    assert {"v1", "chat", "responses", "models", "tools", "mcp", "readyz", "metrics", "api"} <= {
+        "v1",
+        *served,
+    }
+    for word in {"v1", *served}:
+        with pytest.raises(ConfigError, match=f"upstreams.{word}: /{word} is a route"):
+            parse({"upstreams": {word: {"base_url": "http://127.0.0.1:1/v1"}}})
 
 
 def test_serve_with_options_serves(tmp_path: Path, model: Model) -> None:

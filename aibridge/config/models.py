@@ -7,11 +7,12 @@ lists them for the log to mask.
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, Field, SecretStr, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, SecretStr, model_validator
 
 from aibridge.config.access import Access
 from aibridge.config.mcp_server import McpServer
 from aibridge.config.records import DatabaseUrl, Records
+from aibridge.config.reserved import free_word
 from aibridge.config.units import Duration, Size
 from aibridge.config.upstream import Upstream
 from aibridge.config.values import Model, Name, switch
@@ -76,7 +77,9 @@ class Config(Model):
     """The whole configuration file."""
 
     server: Server = Field(Server(), description="where aibridge listens and who may reach it")
-    upstreams: dict[Name, Upstream] = Field(description="the first whose `models` match serves a request")
+    upstreams: dict[Annotated[Name, AfterValidator(free_word)], Upstream] = Field(
+        description="the first whose `models` match serves a request"
+    )
     mcp_servers: dict[Name, McpServer] = Field({}, description="servers whose tools are injected")
     bridge: Bridge = Field(Bridge(), description="how an exchange is run")
     records: Records = Field(Records(), description="where usage records go and what they hold")

@@ -14,6 +14,7 @@ from aibridge.bridge.bridge import check_model
 from aibridge.bridge.passing import API, Passing
 from aibridge.bridge.ports import HeaderPairs, Opener, Tracing
 from aibridge.bridge.story import Story
+from aibridge.config.reserved import OPENAI_ROUTES
 from aibridge.dialects import OPENAI
 from aibridge.errors import BridgeError, Kind
 from aibridge.nouns import Caller, Listener
@@ -24,32 +25,6 @@ from aibridge.web.reply import Reply, send_error
 from aibridge.web.uploads import Upload
 from aibridge.wire.json_text import ObjectText, dumps
 
-ROUTES = frozenset(
-    {
-        "assistants",
-        "audio",
-        "batches",
-        "chat",
-        "completions",
-        "containers",
-        "conversations",
-        "embeddings",
-        "evals",
-        "files",
-        "fine_tuning",
-        "images",
-        "messages",
-        "moderations",
-        "organization",
-        "rerank",
-        "responses",
-        "threads",
-        "uploads",
-        "vector_stores",
-        "videos",
-    }
-)
-"""First words of OpenAI-compatible routes, which users also ask for without `/v1`."""
 NO_IDS = frozenset({"compact", "input_tokens"})
 """What follows `/responses/` beside ids."""
 PREVIOUS = "previous_response_id"
@@ -63,7 +38,7 @@ def passthrough_target(path: str, upstreams: Container[str]) -> tuple[str | None
     if first in upstreams and rest:
         return first, "/" + rest.removeprefix("v1/")
     below = path.removeprefix("/v1")
-    known = path.startswith("/v1/") or first in ROUTES
+    known = path.startswith("/v1/") or first in OPENAI_ROUTES
     return (None, below) if known and below not in OWN else None
 
 

@@ -65,6 +65,10 @@ def _refused(ran: Ran, status: int = 1) -> str:
         ("upstreams:\n  up:\n    base_url: example.com", "aibridge.yaml:3: upstreams.up.base_url"),
         (f"upstreams:\n  up:\n    base_url: http://me:{SECRET}@x/v1", "no user or password into a URL"),
         ("upstreams:\n  1up:\n    base_url: http://x/v1", "no valid name"),
+        (
+            "upstreams:\n  up: {base_url: http://x/v1}\n  api:\n    base_url: http://x/v1",
+            "aibridge.yaml:3: upstreams.api: /api is a route, which /{upstream}/v1 would hide; give it",
+        ),
         ("upstreams: {up: {base_url: http://x/v1}}\nbridge:\n  heartbeat: often", "aibridge.yaml:3"),
         ("upstreams: {up: {base_url: http://x/v1}}\nserver:\n  port: 99999", "server.port"),
         ("upstreams: {up: {base_url: http://x/v1}}\nmcp_servers:\n  m: {}", "mcp_servers.m"),
