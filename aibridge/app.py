@@ -22,7 +22,7 @@ from aibridge import config as configuration
 from aibridge import records, tasks
 from aibridge.config import Config, Source
 from aibridge.errors import BridgeError, ConfigError, Kind
-from aibridge.nouns import RoundEnded
+from aibridge.facts import RoundEnded
 from aibridge.rooms import Rooms, furnish, open_lasting
 from aibridge.routes import Routes
 from aibridge.telemetry.counters import Counters

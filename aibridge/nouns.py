@@ -6,16 +6,15 @@ Facts are told as they happen to listeners (records, telemetry); a listener neve
 import secrets
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from fnmatch import fnmatchcase
 from typing import Any, Literal
 
-from aibridge.tracing import Trace
+from msgspec import Struct
 
 CallStatus = Literal["ok", "error", "invalid_arguments", "timeout", "cancelled", "refused", "relayed"]
-ExchangeStatus = Literal["running", "completed", "failed", "cancelled", "interrupted"]
 UsageSource = Literal["provider", "estimated", "missing"]
 
 
@@ -149,8 +148,7 @@ class Result:
     """One sentence for the record where `status` is not `ok`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(Struct, frozen=True, omit_defaults=True):
     """Tokens of one round. `input` excludes what came from or went into the provider's cache."""
 
     input: int = 0
@@ -160,7 +158,7 @@ class Usage:
     reasoning: int = 0
     audio_input: int = 0
     audio_output: int = 0
-    other: Mapping[str, Any] = field(default_factory=dict)
+    other: Mapping[str, Any] = {}
     source: UsageSource = "provider"
 
 
@@ -221,8 +219,7 @@ class Rights:
 ALL_RIGHTS = Rights()
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
+class Caller(Struct, frozen=True, omit_defaults=True):
     """Who is calling, and with what program."""
 
     id: str
@@ -235,135 +232,6 @@ class Caller:
     key_id: str | None = None
     """The id of its key, where it has one of ours."""
     rights: Rights = ALL_RIGHTS
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """One request to an upstream that failed before the first byte of its answer."""
-
-    upstream: str
-    model: str
-    """The upstream's own name of it."""
-    code: str
-    """The HTTP status, or a word for what went wrong, like `unreachable` or `breaker_open`."""
-    error: str
-    """One sentence."""
-    duration_ms: int
-    again_in_ms: int | None = None
-    """The wait after which this upstream was asked again; None where it was not."""
-    key: str | None = None
-    """Which of our keys it was asked with: its number, and a short mask."""
-
-
-AttemptHeard = Callable[[Failure], None]
-
-
-@dataclass(frozen=True, slots=True)
-class ExchangeStarted:
-    """A client's request was read; times are Unix seconds."""
-
-    exchange_id: str
-    started_at: float
-    caller: Caller
-    api: str
-    path: str
-    model: str
-    upstream: str
-    streamed: bool
-    injected_tools: int
-    user: str | None = None
-    prompt: str | None = None
-    answers_call_id: str | None = None
-    metadata: Mapping[str, Any] | None = None
-    unavailable: tuple[str, ...] = ()
-    """MCP servers that were away, so that their tools were not injected."""
-    left_out: tuple[str, ...] = ()
-    """Tools that were not injected: the client has one of that name, or there were too many."""
-    trace: Trace | None = None
-    """Its place in a trace, for telemetry alone."""
-
-
-@dataclass(frozen=True, slots=True)
-class RoundEnded:
-    """An upstream round gave its turn, or was cut short (then `usage.source` says so)."""
-
-    exchange_id: str
-    round: int
-    usage: Usage
-    response_id: str | None = None
-    model: str | None = None
-    thought: str | None = None
-    """Reasoning text of the turn."""
-    upstream: str | None = None
-    """The one that answered this round."""
-    asked: str | None = None
-    """The model that was asked for."""
-    ended_at: float | None = None
-    """Unix time in seconds."""
-    started_at: float | None = None
-    """The same, of its first request."""
-    finish_reason: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class CallEnded:
-    """A call got its result (injected) or was handed to the client (`relayed`)."""
-
-    exchange_id: str
-    round: int
-    call_id: str
-    name: str
-    injected: bool
-    arguments: str
-    status: CallStatus
-    started_at: float
-    duration_ms: int = 0
-    server: str | None = None
-    tool: str | None = None
-    error: str | None = None
-    result: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class AttemptFailed:
-    """A request to an upstream failed; the exchange may still end well."""
-
-    exchange_id: str
-    round: int
-    number: int
-    """Counts the failed ones of the exchange, from 1."""
-    failed_at: float
-    """Unix time in seconds."""
-    failure: Failure
-
-
-@dataclass(frozen=True, slots=True)
-class ExchangeEnded:
-    """The one ending of an exchange; told before the last byte leaves."""
-
-    exchange_id: str
-    ended_at: float
-    status: ExchangeStatus
-    http_status: int
-    rounds: int
-    attempts: int
-    model: str | None = None
-    response_id: str | None = None
-    error_code: str | None = None
-    error_message: str | None = None
-    first_byte_ms: int | None = None
-    first_text_ms: int | None = None
-    upstream_ms: int = 0
-    tools_ms: int = 0
-    overhead_ms: float = 0.0
-    recalled_turns: int = 0
-    """Hidden turns of earlier exchanges that were put back."""
-    notes: str | None = None
-    """Words for what was special: a cap that was reached, `recall_refused`."""
-    upstream: str = ""
-    """The one that answered, or failed last."""
-    left: tuple[str, ...] = ()
-    """Upstreams that failed in round 1, so that the next fallback was asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -423,7 +291,3 @@ class Total:
     duration_p50: int | None = None
     """By tool and server: milliseconds of a call."""
     duration_p95: int | None = None
-
-
-Fact = ExchangeStarted | RoundEnded | CallEnded | AttemptFailed | ExchangeEnded
-Listener = Callable[[Fact], None]

@@ -24,7 +24,7 @@ from aibridge.bridge.ports import RecallStore
 from aibridge.bridge.recall import Recall
 from aibridge.bridge.translating import Translations
 from aibridge.config import Config
-from aibridge.nouns import Listener
+from aibridge.facts import Listener
 from aibridge.records.redaction import Redaction
 from aibridge.telemetry.counters import Counters
 from aibridge.telemetry.endings import all_of, log_failures

@@ -10,16 +10,8 @@ import time
 from pathlib import Path
 
 from aibridge.config import Records
-from aibridge.nouns import (
-    CallEnded,
-    Caller,
-    ExchangeEnded,
-    ExchangeStarted,
-    Fact,
-    RoundEnded,
-    Usage,
-    new_id,
-)
+from aibridge.facts import CallEnded, ExchangeEnded, ExchangeStarted, Fact, RoundEnded
+from aibridge.nouns import Caller, Usage, new_id
 from aibridge.records import open_records
 
 EXCHANGES = 20_000

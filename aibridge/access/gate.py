@@ -19,7 +19,8 @@ from aibridge.access.limiter import Limiter
 from aibridge.access.ports import Price
 from aibridge.access.spending import Spending
 from aibridge.errors import BridgeError, Kind
-from aibridge.nouns import Caller, ExchangeEnded, ExchangeStarted, Fact, RoundEnded, Usage
+from aibridge.facts import ExchangeEnded, ExchangeStarted, Fact, RoundEnded
+from aibridge.nouns import Caller, Usage
 
 Headers = tuple[tuple[bytes, bytes], ...]
 BYTES_PER_TOKEN = 4

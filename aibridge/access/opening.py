@@ -13,7 +13,8 @@ from aibridge.access.keyring import Keyring
 from aibridge.access.limiter import make_limiter
 from aibridge.access.ports import Price, Shelf
 from aibridge.access.spending import Spending
-from aibridge.nouns import RoundEnded, Usage
+from aibridge.facts import RoundEnded
+from aibridge.nouns import Usage
 
 
 class Access:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
-from aibridge.nouns import RoundEnded
+from aibridge.facts import RoundEnded
 
 Row = Mapping[str, Any]
 Price = Callable[[RoundEnded], int]

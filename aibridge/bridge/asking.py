@@ -18,7 +18,8 @@ from aibridge.bridge.ports import Answer, HeaderPairs
 from aibridge.bridge.story import Story
 from aibridge.dialects.base import Request, Turn
 from aibridge.errors import BridgeError, Kind, UpstreamRefused
-from aibridge.nouns import Failure, Quirks, Result, SendBack, Tool, less
+from aibridge.facts import Failure
+from aibridge.nouns import Quirks, Result, SendBack, Tool, less
 
 log = structlog.get_logger(__name__)
 REFUSES_RECALL = frozenset({400, 413, 422})

@@ -15,7 +15,8 @@ from aibridge.bridge.story import Story
 from aibridge.bridge.translating import Translations
 from aibridge.dialects.base import CallsShown, Dialect, Manner, Request, UsageShown
 from aibridge.errors import BridgeError, Kind
-from aibridge.nouns import MOST_TOOLS, Caller, Listener, Offer, Tool
+from aibridge.facts import Listener
+from aibridge.nouns import MOST_TOOLS, Caller, Offer, Tool
 
 log = structlog.get_logger(__name__)
 NO_RECALL = Recall(None)

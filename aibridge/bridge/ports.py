@@ -4,7 +4,8 @@ from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequen
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
-from aibridge.nouns import AttemptHeard, Call, Offer, Quirks, Result, SendBack, Tool
+from aibridge.facts import AttemptHeard
+from aibridge.nouns import Call, Offer, Quirks, Result, SendBack, Tool
 from aibridge.tracing import Trace
 
 HeaderPairs = Sequence[tuple[bytes, bytes]]

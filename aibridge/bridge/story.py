@@ -5,21 +5,17 @@ import time
 from aibridge.bridge.stopwatch import Stopwatch
 from aibridge.dialects.base import Asked, Turn
 from aibridge.errors import BridgeError, UpstreamRefused
-from aibridge.nouns import (
+from aibridge.facts import (
     AttemptFailed,
-    Call,
     CallEnded,
-    Caller,
     ExchangeEnded,
     ExchangeStarted,
     ExchangeStatus,
     Failure,
     Listener,
-    Result,
     RoundEnded,
-    Tool,
-    new_id,
 )
+from aibridge.nouns import Call, Caller, Result, Tool, new_id
 from aibridge.tracing import Trace
 
 

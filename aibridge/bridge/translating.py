@@ -14,7 +14,8 @@ from aibridge.bridge.ports import Answer, HeaderPairs, Router, Upstream
 from aibridge.dialects.base import InvalidAnswer
 from aibridge.dialects.translating import TRANSLATORS, Asked, Translation, Translator
 from aibridge.errors import BridgeError, Kind, UpstreamRefused
-from aibridge.nouns import AttemptHeard, Quirks, SendBack, less
+from aibridge.facts import AttemptHeard
+from aibridge.nouns import Quirks, SendBack, less
 from aibridge.wire.json_text import dumps, loads
 
 REFUSES_ADDED = frozenset({400, 422})

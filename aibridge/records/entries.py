@@ -1,40 +1,24 @@
-"""Facts as journal entries: JSON objects with the fact's fields, its kind under `fact`.
+"""Facts as journal entries: JSON objects with the fact's fields, its kind under `fact`, defaults left out.
 
 Texts that are not to be kept are left out here, and secrets in the others masked, so that they reach
 neither journal nor database. What an entry becomes in the database is in `rows`.
 """
 
-import json
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import fields
-from functools import cache, lru_cache
-from operator import attrgetter
+from functools import lru_cache
 from typing import Any
 
+from msgspec import to_builtins
+from msgspec.json import Decoder
+from msgspec.json import Encoder as JsonEncoder
+from msgspec.structs import replace
+
 from aibridge.config import Records
-from aibridge.nouns import (
-    AttemptFailed,
-    CallEnded,
-    Caller,
-    ExchangeEnded,
-    ExchangeStarted,
-    Fact,
-    Failure,
-    Keep,
-    RoundEnded,
-    Usage,
-    new_id,
-)
+from aibridge.facts import AttemptFailed, CallEnded, ExchangeEnded, ExchangeStarted, Fact, RoundEnded
+from aibridge.nouns import Caller, Keep
 from aibridge.records.redaction import Redaction
 
-KINDS: dict[type, str] = {
-    ExchangeStarted: "started",
-    RoundEnded: "round",
-    CallEnded: "call",
-    AttemptFailed: "attempt",
-    ExchangeEnded: "ended",
-}
 TEXTS: Mapping[type, tuple[str, ...]] = {
     ExchangeStarted: ("prompt", "metadata", "user", "path"),
     RoundEnded: ("thought",),
@@ -43,10 +27,11 @@ TEXTS: Mapping[type, tuple[str, ...]] = {
     ExchangeEnded: ("error_message",),
 }
 """What people and models wrote, and so may hold secrets; beside them the caller's texts."""
-CALLERS_TEXTS = ("client", "user_agent", "session_id")
-OF_TELEMETRY = frozenset({"trace", "finish_reason"})
 MOST_APART = 10_000
-Shape = tuple[tuple[str, ...], Callable[[Any], tuple[Any, ...]]]
+CALLERS_REMEMBERED = 1024
+
+_write = JsonEncoder(enc_hook=str).encode
+_read: Callable[[bytes], Fact] = Decoder(Fact).decode
 
 
 class Encoder:
@@ -54,78 +39,79 @@ class Encoder:
 
     def __init__(self, config: Records) -> None:
         self._default = Keep(config.prompts, config.arguments, config.results)
+        self._withheld = _withheld(self._default)
         self._redaction = Redaction(config.redact)
-        self._callers_text = lru_cache(1024)(self._redaction.text)  # the same programs ask again and again
-        self._shapes = _shapes(self._default)
-        self._apart: OrderedDict[str, Mapping[type, Shape]] = OrderedDict()
-        """Of exchanges whose caller's key wants something else; there still when a late call ends."""
+        self._caller = lru_cache(CALLERS_REMEMBERED)(
+            self._redacted_caller
+        )  # the same ones ask again and again
+        self._apart: OrderedDict[str, frozenset[str]] = OrderedDict()
+        """What is withheld of exchanges whose caller's key wants something else; there still when a late
+        call ends."""
 
     def __call__(self, fact: Fact) -> bytes:
         """The entry; raises ValueError, TypeError or RecursionError for what JSON cannot hold."""
-        kind = type(fact)
-        names, values = self._shapes_for(fact)[kind]
-        entry = dict(zip(names, values(fact), strict=True))
-        entry["fact"] = KINDS[kind]
-        if isinstance(fact, CallEnded):
-            entry["id"] = new_id()  # the row's key: providers repeat call ids
-            entry["result_chars"] = None if fact.result is None else len(fact.result)
-        elif isinstance(fact, ExchangeStarted):
-            entry["caller"] = self._caller(fact.caller)
-        for name in TEXTS[kind]:
-            if entry.get(name) is not None:
-                entry[name] = self._redaction.value(entry[name])
-        return _write(entry).encode("ascii")
+        changes = self._changes(fact)
+        kept = replace(fact, **changes) if changes else fact
+        try:
+            return _write(kept)
+        except UnicodeEncodeError:  # half a surrogate pair
+            return _write(_without_halves(to_builtins(kept)))
 
-    def _shapes_for(self, fact: Fact) -> Mapping[type, Shape]:
+    def _changes(self, fact: Fact) -> dict[str, Any]:
+        """What is kept instead of the fact's own values."""
+        withheld = self._withheld_of(fact)
+        changes: dict[str, Any] = {}
+        if isinstance(fact, ExchangeStarted):
+            if (caller := self._caller(fact.caller)) != fact.caller:
+                changes["caller"] = caller
+            if fact.trace is not None:
+                changes["trace"] = None
+        elif isinstance(fact, CallEnded) and fact.result is not None:
+            changes["result_chars"] = len(fact.result)
+        for name in TEXTS[type(fact)]:
+            value = getattr(fact, name)
+            if value is None:
+                continue
+            kept = None if name in withheld else self._redaction.value(value)
+            if kept is not value:
+                changes[name] = kept
+        return changes
+
+    def _withheld_of(self, fact: Fact) -> frozenset[str]:
         if isinstance(fact, ExchangeStarted) and fact.caller.keep is not None:
-            shapes = _shapes(fact.caller.keep.over(self._default))
-            self._apart[fact.exchange_id] = shapes
+            withheld = self._apart[fact.exchange_id] = _withheld(fact.caller.keep.over(self._default))
             while len(self._apart) > MOST_APART:
                 self._apart.popitem(last=False)
-            return shapes
-        return self._apart.get(fact.exchange_id, self._shapes) if self._apart else self._shapes
+            return withheld
+        return self._apart.get(fact.exchange_id, self._withheld) if self._apart else self._withheld
 
-    def _caller(self, caller: Caller) -> dict[str, Any]:
-        told = dict(zip(CALLER[0], CALLER[1](caller), strict=True))
-        for name in CALLERS_TEXTS:
-            if told[name] is not None:
-                told[name] = self._callers_text(told[name])
-        return told
-
-
-def decode(payload: bytes) -> dict[str, Any]:
-    """The entry in `payload`; raises ValueError when it is none."""
-    entry = json.loads(payload)
-    if not isinstance(entry, dict):
-        raise ValueError("an entry is a JSON object")
-    return entry
+    def _redacted_caller(self, caller: Caller) -> Caller:
+        """What the records tell of `caller`: not what its key allows."""
+        client, agent, session = (
+            text and self._redaction.text(text)
+            for text in (caller.client, caller.user_agent, caller.session_id)
+        )
+        return Caller(caller.id, client, agent, session, key_id=caller.key_id)
 
 
-@cache
-def _shapes(keep: Keep) -> Mapping[type, Shape]:
-    """The shapes of all facts without the texts that `keep` refuses."""
+def decode(payload: bytes) -> Fact:
+    """The fact in `payload`; raises ValueError when there is none."""
+    return _read(payload)
+
+
+@lru_cache
+def _withheld(keep: Keep) -> frozenset[str]:
+    """The texts that `keep` refuses."""
     withheld: set[str] = set() if keep.prompts else {"prompt", "thought"}
     withheld |= set() if keep.arguments else {"arguments"}
     withheld |= set() if keep.results else {"result"}
-    withheld |= OF_TELEMETRY
-    return {noun: _shape(noun, frozenset(withheld)) for noun in KINDS}
+    return frozenset(withheld)
 
 
-def _shape(noun: Any, withheld: frozenset[str]) -> Shape:
-    """The names that are kept of a noun, and what reads their values."""
-    names = tuple(each.name for each in fields(noun) if each.name not in withheld)
-    return names, attrgetter(*names)
-
-
-CALLER = _shape(Caller, frozenset({"keep", "rights"}))
-PARTS = {noun: _shape(noun, frozenset()) for noun in (Usage, Failure)}
-
-
-def _plain(value: Any) -> Any:
-    """What stands in JSON for a value that is not of JSON."""
-    if shape := PARTS.get(type(value)):
-        return dict(zip(shape[0], shape[1](value), strict=True))
-    return dict(value) if isinstance(value, Mapping) else str(value)
-
-
-_write = json.JSONEncoder(separators=(",", ":"), skipkeys=True, check_circular=False, default=_plain).encode
+def _without_halves(value: Any) -> Any:
+    """A JSON value whose texts UTF-8 can carry."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, dict):
+        return {_without_halves(key): _without_halves(item) for key, item in value.items()}
+    return [_without_halves(item) for item in value] if isinstance(value, list | tuple) else value

@@ -6,7 +6,7 @@
 from typing import TYPE_CHECKING, Any
 
 from aibridge.config import Records
-from aibridge.nouns import Fact
+from aibridge.facts import Fact
 from aibridge.records import logs
 from aibridge.records.asking import Asking
 from aibridge.records.entries import Encoder

@@ -9,7 +9,7 @@ import time
 from collections import deque
 from typing import Literal
 
-from aibridge.nouns import ExchangeEnded, ExchangeStarted, Fact
+from aibridge.facts import ExchangeEnded, ExchangeStarted, Fact
 from aibridge.records import files, logs
 from aibridge.records.journal import Journal
 

@@ -4,20 +4,24 @@ Keys come from the entry and the start and the end of an exchange set columns of
 entries may be folded again, and the two in either order, with the same outcome.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Table
 
+from aibridge.facts import AttemptFailed, CallEnded, ExchangeEnded, ExchangeStarted, Fact, RoundEnded
 from aibridge.nouns import Usage
-from aibridge.records.pricing import Cost, Prices
+from aibridge.records.pricing import Prices
 from aibridge.records.tables import exchanges, failed_attempts, prompts, thoughts, token_usages, tool_calls
 
-Entry = Mapping[str, Any]
 Values = dict[str, Any]
 TOKENS = ("input", "cache_read", "cache_write", "output", "reasoning", "audio_input", "audio_output")
+COUNTS = (
+    *("http_status", "rounds", "attempts", "first_byte_ms", "first_text_ms"),
+    *("upstream_ms", "tools_ms", "recalled_turns"),
+)
 LARGEST = (1 << 63) - 1
 LARGEST_SMALL = (1 << 31) - 1
 
@@ -41,130 +45,111 @@ UPSERTS = (STARTED, ENDED, ROUND, CALL, ATTEMPT, PROMPT, THOUGHT)
 Row = tuple[Upsert, Values]
 
 
-def rows(entry: Entry, worker: str, prices: Prices) -> Iterator[Row]:
-    """The rows of `entry`, told in the journal `worker`; raises KeyError, TypeError, ValueError."""
-    if entry["fact"] == "round":
-        return _round(entry, prices)
-    return READERS[entry["fact"]](entry, worker)
+def rows(fact: Fact, worker: str, prices: Prices) -> Iterator[Row]:
+    """The rows of `fact`, told in the journal `worker`; raises ValueError, OverflowError, OSError."""
+    match fact:
+        case ExchangeStarted():
+            return _started(fact, worker)
+        case RoundEnded():
+            return _round(fact, prices)
+        case CallEnded():
+            return _call(fact)
+        case AttemptFailed():
+            return _attempt(fact)
+        case ExchangeEnded():
+            return _ended(fact, worker)
 
 
-def _started(entry: Entry, worker: str) -> Iterator[Row]:
-    caller = entry["caller"]
+def _started(fact: ExchangeStarted, worker: str) -> Iterator[Row]:
+    caller = fact.caller
     values = {
-        "id": entry["exchange_id"],
+        "id": fact.exchange_id,
         "worker": worker,
         "status": "running",
-        "started_at": _time(entry["started_at"]),
-        "caller": _text(caller["id"]),
-        "key_id": _text(caller.get("key_id")),
-        "client": _text(caller.get("client")),
-        "user_agent": _text(caller.get("user_agent")),
-        "session_id": _text(caller.get("session_id")),
-        "streamed": bool(entry["streamed"]),
-        "injected_tools": _small(entry["injected_tools"]),
-        "unavailable": _clean(entry.get("unavailable")) or None,
-        "left_out": _clean(entry.get("left_out")) or None,
-        "metadata": _clean(entry.get("metadata")),
-        **_texts(entry, "user", "answers_call_id", "api", "path", "model", "upstream"),
+        "started_at": _time(fact.started_at),
+        "caller": _text(caller.id),
+        "streamed": fact.streamed,
+        "injected_tools": _small(fact.injected_tools),
+        "unavailable": _clean(list(fact.unavailable)) or None,
+        "left_out": _clean(list(fact.left_out)) or None,
+        "metadata": _clean(fact.metadata),
+        **_texts(caller, "key_id", "client", "user_agent", "session_id"),
+        **_texts(fact, "user", "answers_call_id", "api", "path", "model", "upstream"),
     }
     yield STARTED, values
-    if entry.get("prompt") is not None:
-        yield PROMPT, {"exchange_id": entry["exchange_id"], "text": _text(entry["prompt"])}
+    if fact.prompt is not None:
+        yield PROMPT, {"exchange_id": fact.exchange_id, "text": _text(fact.prompt)}
 
 
-def _round(entry: Entry, prices: Prices) -> Iterator[Row]:
-    usage = entry["usage"]
-    tokens = {name: _count(usage.get(name, 0)) for name in TOKENS}
-    cost = _cost(entry, tokens, prices)
-    key = {"exchange_id": entry["exchange_id"], "round": _small(entry["round"])}
+def _round(fact: RoundEnded, prices: Prices) -> Iterator[Row]:
+    tokens = {name: _count(getattr(fact.usage, name)) for name in TOKENS}
+    usage = Usage(**tokens, other=fact.usage.other, source=fact.usage.source)
+    when = datetime.now(UTC) if fact.ended_at is None else _time(fact.ended_at)
+    cost = prices.cost(_text(fact.model), _text(fact.upstream), usage, when, _text(fact.asked))
+    key = {"exchange_id": fact.exchange_id, "round": _small(fact.round)}
     values = {
         **key,
-        "other": _clean(usage.get("other")) or None,
-        "source": _text(usage["source"]),
+        "other": _clean(usage.other) or None,
+        "source": usage.source,
         "cost_micros": None if cost.source == "unknown" else min(cost.micros, LARGEST),
         "price_source": cost.source,
         **tokens,
-        **_texts(entry, "response_id", "model"),
+        **_texts(fact, "response_id", "model"),
     }
     yield ROUND, values
-    if entry.get("thought"):
-        yield THOUGHT, {**key, "source": None, "text": _text(entry["thought"])}
+    if fact.thought:
+        yield THOUGHT, {**key, "source": None, "text": _text(fact.thought)}
 
 
-def _cost(entry: Entry, tokens: Mapping[str, int], prices: Prices) -> Cost:
-    told = entry["usage"]
-    usage = Usage(**tokens, other=told.get("other") or {}, source=told["source"])
-    ended = entry.get("ended_at")
-    when = datetime.now(UTC) if ended is None else _time(ended)
-    return prices.cost(
-        _text(entry.get("model")), _text(entry.get("upstream")), usage, when, _text(entry.get("asked"))
-    )
-
-
-def _call(entry: Entry, worker: str) -> Iterator[Row]:
+def _call(fact: CallEnded) -> Iterator[Row]:
     values = {
-        "id": entry["id"],
-        "exchange_id": entry["exchange_id"],
-        "round": _small(entry["round"]),
-        "injected": bool(entry["injected"]),
-        "started_at": _time(entry["started_at"]),
-        "duration_ms": _small(entry["duration_ms"]),
-        "result_chars": _small(entry.get("result_chars")),
-        **_texts(entry, "status", "call_id", "server", "tool", "name", "arguments", "error", "result"),
+        "id": fact.id,
+        "exchange_id": fact.exchange_id,
+        "round": _small(fact.round),
+        "injected": fact.injected,
+        "started_at": _time(fact.started_at),
+        "duration_ms": _small(fact.duration_ms),
+        "result_chars": _small(fact.result_chars),
+        **_texts(fact, "status", "call_id", "server", "tool", "name", "arguments", "error", "result"),
     }
     yield CALL, values
 
 
-def _attempt(entry: Entry, worker: str) -> Iterator[Row]:
-    failure = entry["failure"]
+def _attempt(fact: AttemptFailed) -> Iterator[Row]:
+    failure = fact.failure
     values = {
-        "exchange_id": entry["exchange_id"],
-        "number": _small(entry["number"]),
-        "round": _small(entry["round"]),
-        "failed_at": _time(entry["failed_at"]),
-        "duration_ms": _small(failure["duration_ms"]),
-        "again_in_ms": _small(failure.get("again_in_ms")),
+        "exchange_id": fact.exchange_id,
+        "number": _small(fact.number),
+        "round": _small(fact.round),
+        "failed_at": _time(fact.failed_at),
+        "duration_ms": _small(failure.duration_ms),
+        "again_in_ms": _small(failure.again_in_ms),
         **_texts(failure, "upstream", "model", "code", "error", "key"),
     }
     yield ATTEMPT, values
 
 
-def _ended(entry: Entry, worker: str) -> Iterator[Row]:
-    counts = (
-        *("http_status", "rounds", "attempts", "first_byte_ms", "first_text_ms"),
-        *("upstream_ms", "tools_ms", "recalled_turns"),
-    )
+def _ended(fact: ExchangeEnded, worker: str) -> Iterator[Row]:
     values = {
-        "id": entry["exchange_id"],
+        "id": fact.exchange_id,
         "worker": worker,
-        "ended_at": _time(entry["ended_at"]),
-        "status": _text(entry["status"]),
-        "overhead_ms": float(entry["overhead_ms"]),
-        "model_answered": _text(entry.get("model")),
-        **{name: _small(entry.get(name)) for name in counts},
-        **_texts(entry, "response_id", "error_code", "error_message", "notes", "upstream"),
+        "ended_at": _time(fact.ended_at),
+        "status": fact.status,
+        "overhead_ms": fact.overhead_ms,
+        "model_answered": _text(fact.model),
+        **{name: _small(getattr(fact, name)) for name in COUNTS},
+        **_texts(fact, "response_id", "error_code", "error_message", "notes", "upstream"),
     }
     yield ENDED, values
 
 
-READERS: dict[str, Callable[[Entry, str], Iterator[Row]]] = {
-    "started": _started,
-    "call": _call,
-    "attempt": _attempt,
-    "ended": _ended,
-}
+def _texts(noun: object, *names: str) -> Values:
+    return {name: _text(getattr(noun, name)) for name in names}
 
 
-def _texts(entry: Entry, *names: str) -> Values:
-    return {name: _text(entry.get(name)) for name in names}
-
-
-def _text(value: Any) -> str | None:
-    """Text that every database holds: PostgreSQL has no NUL, neither has lone surrogates."""
-    if value is None:
-        return None
-    text = str(value).replace("\0", "\N{REPLACEMENT CHARACTER}")
-    return text.encode("utf-8", "replace").decode("utf-8") if not text.isascii() else text
+def _text(value: str | None) -> str | None:
+    """Text that every database holds: PostgreSQL has no NUL; lone surrogates do not get into the journal."""
+    return value.replace("\0", "\N{REPLACEMENT CHARACTER}") if value and "\0" in value else value
 
 
 def _clean(value: Any) -> Any:
@@ -180,10 +165,10 @@ def _time(seconds: float) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
 
 
-def _count(value: Any) -> int:
+def _count(value: int) -> int:
     """Tokens: never negative, no provider's nonsense beyond 64 bits."""
-    return min(max(int(value), 0), LARGEST)
+    return min(max(value, 0), LARGEST)
 
 
-def _small(value: Any) -> int | None:
-    return None if value is None else min(max(int(value), 0), LARGEST_SMALL)
+def _small(value: int | None) -> int | None:
+    return None if value is None else min(max(value, 0), LARGEST_SMALL)

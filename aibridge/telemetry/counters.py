@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from aibridge.nouns import Listener
+from aibridge.facts import Listener
 from aibridge.telemetry.exchanges import Exchanges, Price
 from aibridge.telemetry.metrics import exposition
 from aibridge.telemetry.recording import Recording

@@ -2,7 +2,7 @@
 
 import structlog
 
-from aibridge.nouns import ExchangeEnded, Fact, Listener
+from aibridge.facts import ExchangeEnded, Fact, Listener
 
 log = structlog.get_logger(__name__)
 

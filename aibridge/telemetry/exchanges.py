@@ -11,7 +11,7 @@ from prometheus_client import Counter, Gauge, Histogram
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
-from aibridge.nouns import CallEnded, ExchangeEnded, ExchangeStarted, Fact, RoundEnded
+from aibridge.facts import CallEnded, ExchangeEnded, ExchangeStarted, Fact, RoundEnded
 
 MOST_VALUES = 100
 OTHER = "other"

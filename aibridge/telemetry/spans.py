@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from aibridge.nouns import AttemptFailed, CallEnded, ExchangeEnded, ExchangeStarted, RoundEnded
+from aibridge.facts import AttemptFailed, CallEnded, ExchangeEnded, ExchangeStarted, RoundEnded
 from aibridge.telemetry import genai
 
 Kind = Literal["server", "client", "internal"]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from aibridge.config import Telemetry
-from aibridge.nouns import Listener
+from aibridge.facts import Listener
 from aibridge.tracing import Trace
 
 ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")

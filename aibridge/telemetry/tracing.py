@@ -25,7 +25,7 @@ from opentelemetry.trace import (
 )
 
 from aibridge import __version__
-from aibridge.nouns import AttemptFailed, CallEnded, ExchangeEnded, ExchangeStarted, Fact, RoundEnded
+from aibridge.facts import AttemptFailed, CallEnded, ExchangeEnded, ExchangeStarted, Fact, RoundEnded
 from aibridge.telemetry.spans import Open, Span, Spans
 from aibridge.tracing import Trace
 

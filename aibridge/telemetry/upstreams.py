@@ -10,7 +10,7 @@ from typing import Any
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from aibridge.nouns import ExchangeEnded, Fact
+from aibridge.facts import ExchangeEnded, Fact
 
 States = Mapping[str, Mapping[str, Any]]
 UPSTREAM = ["upstream"]

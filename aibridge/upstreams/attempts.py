@@ -17,7 +17,7 @@ import httpx2
 import structlog
 
 from aibridge.errors import BridgeError, Kind, UpstreamRefused
-from aibridge.nouns import AttemptHeard, Failure
+from aibridge.facts import AttemptHeard, Failure
 from aibridge.upstreams.answer import Answer
 from aibridge.upstreams.breaker import Breakers
 from aibridge.upstreams.credentials import REFUSED, Key, Keys

@@ -12,7 +12,8 @@ import structlog
 
 from aibridge import config
 from aibridge.errors import BridgeError, UpstreamRefused
-from aibridge.nouns import AttemptHeard, Failure, Quirks, SendBack
+from aibridge.facts import AttemptHeard, Failure
+from aibridge.nouns import Quirks, SendBack
 from aibridge.upstreams.attempts import LONGEST_ERROR, Attempts, Body, Headers, Outgoing, Site
 from aibridge.upstreams.breaker import Breakers
 from aibridge.upstreams.credentials import REFUSED, Keys

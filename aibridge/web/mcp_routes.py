@@ -9,7 +9,8 @@ from aibridge.bridge.ports import Tracing
 from aibridge.bridge.story import Story
 from aibridge.dialects.base import Asked
 from aibridge.errors import BridgeError
-from aibridge.nouns import Call, Listener, Result, Tool
+from aibridge.facts import Listener
+from aibridge.nouns import Call, Result, Tool
 from aibridge.web.callers import Door, Lease, release
 from aibridge.web.headers import Scope
 from aibridge.web.reply import send_error

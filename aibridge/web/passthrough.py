@@ -17,7 +17,8 @@ from aibridge.bridge.story import Story
 from aibridge.config.reserved import OPENAI_ROUTES
 from aibridge.dialects import OPENAI
 from aibridge.errors import BridgeError, Kind
-from aibridge.nouns import Caller, Listener
+from aibridge.facts import Listener
+from aibridge.nouns import Caller
 from aibridge.web.body import ClientLeft, read_body
 from aibridge.web.callers import Door, Lease, release
 from aibridge.web.headers import Scope, header

@@ -17,7 +17,7 @@ from aibridge.bridge.ports import RecallStore
 from aibridge.bridge.recall import Recall
 from aibridge.demo.judging import objection_to
 from aibridge.dialects import DIALECTS
-from aibridge.nouns import CallEnded, ExchangeEnded, Fact, RoundEnded
+from aibridge.facts import CallEnded, ExchangeEnded, Fact, RoundEnded
 from aibridge.web.bridge_routes import BridgeRoute
 from tests.support.doors import door_without_keys
 from tests.tools.boxes import opened, until

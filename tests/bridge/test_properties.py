@@ -15,14 +15,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from aibridge.bridge.memory import Memory
-from aibridge.nouns import AttemptFailed, Fact
+from aibridge.facts import AttemptFailed, Fact
 from tests.bridge.accepting import OpenAIPython, Understood, openai_node
 from tests.bridge.clock import Clock
 from tests.bridge.scripts import CLIENTS, FAULTY, LEFT, SOUND, Script, clients, injected
 from tests.bridge.stage import Seen, Stage, assert_valid, events_of, staged
 
 Json = dict[str, Any]
-VARIES = {"exchange_id", "started_at", "ended_at", "duration_ms", "failed_at"}
+VARIES = {"id", "exchange_id", "started_at", "ended_at", "duration_ms", "failed_at"}
 MORE = int(os.environ.get("AIBRIDGE_EXAMPLES", "1"))
 quick = settings(deadline=None, report_multiple_bugs=False, suppress_health_check=[HealthCheck.too_slow])
 
@@ -189,7 +189,7 @@ def _facts(seen: Seen) -> list[Json]:
 
 
 def _comparable(fact: Fact) -> Json:
-    told = {name: getattr(fact, name) for name in fact.__slots__}
+    told = {name: getattr(fact, name) for name in fact.__struct_fields__}
     if isinstance(fact, AttemptFailed):
         told |= {"failure": fact.failure.code}
     return {key: value for key, value in told.items() if key not in VARIES and not key.endswith("_ms")}

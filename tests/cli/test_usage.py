@@ -15,7 +15,8 @@ import pytest
 import yaml
 
 from aibridge.cli import usage
-from aibridge.nouns import Caller, Fact, Usage, new_id
+from aibridge.facts import Fact
+from aibridge.nouns import Caller, Usage, new_id
 from aibridge.records import narrowing
 from tests.records.telling import (
     ARGUMENT,

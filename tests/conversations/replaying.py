@@ -4,7 +4,7 @@ import json
 import random
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import httpx2
 import yaml
 from mcp import types
 from mcp.server.lowlevel import Server
+from msgspec import Struct
 
 from aibridge import config as configuration
 from aibridge import tools, upstreams
@@ -22,15 +23,15 @@ from aibridge.bridge.pointing import Pointing
 from aibridge.bridge.recall import Recall
 from aibridge.dialects import DIALECTS
 from aibridge.dialects.base import Dialect
-from aibridge.nouns import ExchangeEnded, ExchangeStarted, Fact, RoundEnded
-from aibridge.records.entries import OF_TELEMETRY
+from aibridge.facts import ExchangeEnded, ExchangeStarted, Fact, RoundEnded
 from aibridge.web.bridge_routes import BridgeRoute
 from tests.support.doors import door_without_keys
 
 Json = dict[str, Any]
 SHOWN_HEADERS = ("content-type", "retry-after", "x-should-retry", "x-aibridge-tools", "x-request-id")
-UNTOLD = {"exchange_id", "started_at", "ended_at", "failed_at", "duration_ms", "caller", *OF_TELEMETRY}
+UNTOLD = {"exchange_id", "started_at", "ended_at", "failed_at", "duration_ms", "caller", "id"}
 """Fields of facts that differ from run to run, or from caller to caller."""
+UNTOLD |= {"trace", "finish_reason", "result_chars"}  # of telemetry, or of the journal
 BEGUN = ("upstream", "asked")
 """Fields that are told only where they are not as the exchange began."""
 
@@ -140,7 +141,7 @@ async def _exchange(
     as_it_began: set[tuple[str, str]] = set()
 
     def hear(fact: Fact) -> None:
-        told = {key: value for key, value in asdict(fact).items() if not _differs(key) and value != ()}
+        told = {key: value for key, value in _fields(fact).items() if not _differs(key) and value != ()}
         if "failure" in told:
             told["failure"] = {key: each for key, each in told["failure"].items() if not _differs(key)}
         if isinstance(fact, RoundEnded | ExchangeEnded):
@@ -227,6 +228,11 @@ def _server(name: str, entries: Json) -> "Server[Any]":
         return types.CallToolResult.model_validate({"content": content, **rest})
 
     return Server(name, on_list_tools=list_tools, on_call_tool=call_tool)
+
+
+def _fields(noun: Struct) -> Json:
+    values = ((name, getattr(noun, name)) for name in noun.__struct_fields__)
+    return {name: _fields(value) if isinstance(value, Struct) else value for name, value in values}
 
 
 def _differs(key: str) -> bool:

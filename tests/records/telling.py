@@ -14,16 +14,8 @@ import sqlalchemy as sa
 from sqlalchemy import NullPool
 
 from aibridge.config import Records
-from aibridge.nouns import (
-    CallEnded,
-    Caller,
-    ExchangeEnded,
-    ExchangeStarted,
-    Fact,
-    RoundEnded,
-    Usage,
-    new_id,
-)
+from aibridge.facts import CallEnded, ExchangeEnded, ExchangeStarted, Fact, RoundEnded
+from aibridge.nouns import Caller, Usage, new_id
 from aibridge.records import Recorder, open_records
 from aibridge.records.tables import metadata
 from tests.support.processes import run

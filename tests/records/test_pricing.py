@@ -15,7 +15,8 @@ from genai_prices.data_snapshot import get_snapshot
 from genai_prices.types import ModelInfo, Provider, StartDateConstraint
 
 from aibridge.config import Price, parse
-from aibridge.nouns import Fact, Usage
+from aibridge.facts import Fact
+from aibridge.nouns import Usage
 from aibridge.records.entries import Encoder
 from aibridge.records.folding import fold
 from aibridge.records.price_list import PriceList, _rates
@@ -180,7 +181,9 @@ def test_rounds_are_priced_when_they_are_folded(tmp_path: Path) -> None:
 def test_an_entry_of_an_older_aibridge_is_folded_too(tmp_path: Path) -> None:
     store = Store(records_in(tmp_path).url)
     store.open()
-    entry = json.loads(Encoder(records_in(tmp_path))(round_ended("a")))
+    entry = json.loads(
+        Encoder(records_in(tmp_path))(round_ended("a", upstream="openai", asked="gpt-5", ended_at=NOON))
+    )
     for name in ("upstream", "asked", "ended_at"):
         del entry[name]
     assert fold(store, [json.dumps(entry).encode()], "worker") == 0

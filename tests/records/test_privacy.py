@@ -7,7 +7,8 @@ import pytest
 
 from aibridge.config import Records, parse
 from aibridge.errors import ConfigError
-from aibridge.nouns import Caller, Fact, Keep
+from aibridge.facts import Fact
+from aibridge.nouns import Caller, Keep
 from tests.records.telling import (
     ARGUMENT,
     NOON,

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from aibridge.config import Records
-from aibridge.nouns import Caller, Fact, Filter, Total, Usage
+from aibridge.facts import Fact
+from aibridge.nouns import Caller, Filter, Total, Usage
 from aibridge.records import RecordsError, queries
 from aibridge.records.entries import Encoder
 from aibridge.records.folding import fold

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from aibridge.nouns import ExchangeStarted
+from aibridge.facts import ExchangeStarted
 from aibridge.records import RecordsError, open_records
 from tests.records.telling import (
     ARGUMENT,
@@ -165,10 +165,10 @@ def test_telling_a_closed_recorder_does_not_raise(tmp_path: Path) -> None:
 
 def test_a_value_that_json_does_not_know_is_kept_as_text(tmp_path: Path) -> None:
     with recording(records_in(tmp_path)) as recorder:
-        recorder.tell(started("a", metadata={"path": tmp_path, (1, 2): "left out"}))
+        recorder.tell(started("a", metadata={"path": tmp_path, (1, 2): "pair"}))
         assert recorder.flush()
         [(kept,)] = select(tmp_path, "SELECT metadata FROM exchanges")
-        assert kept == f'{{"path": "{tmp_path}"}}'
+        assert kept == f'{{"path": "{tmp_path}", "(1, 2)": "pair"}}'
 
 
 TEXTS = {"prompts": [PROMPT, THOUGHT], "arguments": [ARGUMENT], "results": [RESULT]}

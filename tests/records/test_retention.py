@@ -8,7 +8,8 @@ import pytest
 import sqlalchemy as sa
 
 from aibridge.config import Records
-from aibridge.nouns import Caller, Fact, new_id
+from aibridge.facts import Fact
+from aibridge.nouns import Caller, new_id
 from aibridge.records import forgetting, retention
 from aibridge.records.asking import Asking
 from aibridge.records.entries import Encoder

@@ -14,7 +14,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 from aibridge.config import DatabaseUrl, Records
-from aibridge.nouns import Fact
+from aibridge.facts import Fact
 from aibridge.records import RecordsError, migrations
 from aibridge.records.entries import Encoder
 from aibridge.records.failures import DatabaseFailing

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from aibridge.nouns import Fact, Filter, Total, new_id
+from aibridge.facts import Fact
+from aibridge.nouns import Filter, Total, new_id
 from aibridge.records import listing
 from aibridge.records.counting import from_rows
 from aibridge.records.entries import Encoder

@@ -13,7 +13,8 @@ from typing import Any
 import httpx2
 import pytest
 
-from aibridge.nouns import Fact, Filter, Usage, new_id
+from aibridge.facts import Fact
+from aibridge.nouns import Filter, Usage, new_id
 from aibridge.records.listing import EXPORTED
 from aibridge.records.pricing import NO_PRICES
 from aibridge.records.questions import Questions
