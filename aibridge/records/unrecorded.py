@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any, NoReturn
 
 from aibridge.errors import BridgeError, Kind
-from aibridge.nouns import Fact
+from aibridge.facts import Fact
 from aibridge.records.failures import OFF
 from aibridge.records.pricing import Prices
 
