@@ -25,6 +25,7 @@ from aibridge.web.mcp_routes import McpRoute
 from aibridge.web.models_routes import models
 from aibridge.web.passthrough import Passthrough, passthrough_target
 from aibridge.web.reply import http_error, send_error
+from aibridge.web.shapes import shape_of
 from aibridge.web.tools_routes import tools_listing
 
 
@@ -88,7 +89,8 @@ class Routes:
             return
         app, scope = self._recorded(scope)
         if app is not None and (full := self._running.full()):
-            await send_error(send, BridgeError(Kind.OVERLOADED, full, retry_after=5))
+            refused = BridgeError(Kind.OVERLOADED, full, retry_after=5)
+            await send_error(send, refused, shape_of(scope["path"]))
             return
         await (app or self._rest)(scope, receive, send)
 

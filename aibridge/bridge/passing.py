@@ -7,7 +7,7 @@ from aibridge.bridge.events import Begin, Cut, Event, Relay
 from aibridge.bridge.exchange import error_headers
 from aibridge.bridge.ports import Answer, HeaderPairs, Opener
 from aibridge.bridge.story import Story
-from aibridge.dialects.base import Asked, Dialect, Turn
+from aibridge.dialects.base import Asked, ErrorShape, Turn
 from aibridge.dialects.reported import Reported
 from aibridge.errors import BridgeError, UpstreamRefused
 
@@ -20,7 +20,7 @@ API = "passthrough"
 class Passing:
     """One request on its way to `upstream`, with the answer on its way back."""
 
-    dialect: Dialect
+    dialect: ErrorShape
     """Whose error shape answers where the upstream does not."""
     upstream: Opener
     method: str

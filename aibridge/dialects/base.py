@@ -267,7 +267,15 @@ class Request(Protocol):
         ...
 
 
-class Dialect(Protocol):
+class ErrorShape(Protocol):
+    """How failures are told before an answer has begun."""
+
+    def error_body(self, error: BridgeError) -> bytes:
+        """The body of an error response."""
+        ...
+
+
+class Dialect(ErrorShape, Protocol):
     """A wire format."""
 
     name: str
@@ -276,8 +284,4 @@ class Dialect(Protocol):
 
     def read(self, body: bytes) -> Request:
         """The request in `body`. Raises BridgeError (400) that says what is wrong."""
-        ...
-
-    def error_body(self, error: BridgeError) -> bytes:
-        """The body of an error response."""
         ...

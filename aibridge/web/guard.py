@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Receive, Send
 from aibridge.errors import BridgeError, Kind
 from aibridge.web.headers import Scope, header
 from aibridge.web.reply import send_error
+from aibridge.web.shapes import shape_of
 
 
 class Guard:
@@ -27,7 +28,7 @@ class Guard:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Refuse with 403, or hand on."""
         if scope["type"] == "http" and (refused := self._refusal(scope)):
-            await send_error(send, refused)
+            await send_error(send, refused, shape_of(scope["path"]))
         else:
             await self._app(scope, receive, send)
 

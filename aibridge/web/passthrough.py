@@ -15,7 +15,6 @@ from aibridge.bridge.passing import API, Passing
 from aibridge.bridge.ports import HeaderPairs, Opener, Tracing
 from aibridge.bridge.story import Story
 from aibridge.config.reserved import OPENAI_ROUTES
-from aibridge.dialects import OPENAI
 from aibridge.errors import BridgeError, Kind
 from aibridge.facts import Listener
 from aibridge.nouns import Caller
@@ -23,6 +22,7 @@ from aibridge.web.body import ClientLeft, read_body
 from aibridge.web.callers import Door, Lease, release
 from aibridge.web.headers import Scope, header
 from aibridge.web.reply import Reply, send_error
+from aibridge.web.shapes import shape_of
 from aibridge.web.uploads import Upload
 from aibridge.wire.json_text import ObjectText, dumps
 
@@ -75,7 +75,7 @@ class Passthrough:
         except ClientLeft:
             return
         except BridgeError as error:
-            await send_error(send, error)
+            await send_error(send, error, shape_of(scope["path"]))
             return
         try:
             await self._pass(scope, wanted, lease, receive, send)
@@ -100,14 +100,14 @@ class Passthrough:
         if lease is not None:
             lease.serves(story.exchange_id)
         passing = await self._passing(scope, wanted, story)
-        reply = Reply(send, OPENAI, story.exchange_id, () if lease is None else lease.headers)
+        reply = Reply(send, passing.dialect, story.exchange_id, () if lease is None else lease.headers)
         await reply.run(passing.run(), wanted.body.after if isinstance(wanted.body, Upload) else receive)
 
     async def _passing(self, scope: Scope, wanted: "_Wanted", story: Story) -> Passing:
         """The exchange, with what it refers to as it is upstream."""
         path, renamed = await self._led_path(scope["aibridge.path"])
         return Passing(
-            dialect=OPENAI,
+            dialect=shape_of(scope["path"]),
             upstream=wanted.opener,
             method=scope["method"],
             target=_target(scope, path),

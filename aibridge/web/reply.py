@@ -20,7 +20,7 @@ from aibridge import tasks
 from aibridge.bridge.events import Begin, Cut, Event
 from aibridge.bridge.exchange import error_headers
 from aibridge.dialects import OPENAI
-from aibridge.dialects.base import Dialect
+from aibridge.dialects.base import ErrorShape
 from aibridge.errors import BridgeError, Kind
 from aibridge.web.headers import Pairs, to_client
 
@@ -38,7 +38,7 @@ class Reply:
     def __init__(
         self,
         send: Send,
-        dialect: Dialect,
+        dialect: ErrorShape,
         exchange_id: str,
         added: Iterable[tuple[bytes, bytes]],
         heartbeat: float = math.inf,
@@ -151,7 +151,7 @@ def _is_stream(begin: Begin) -> bool:
     return any(kind.lower().startswith(b"text/event-stream") for kind in kinds)
 
 
-async def send_error(send: Send, error: BridgeError, dialect: Dialect | None = None) -> None:
+async def send_error(send: Send, error: BridgeError, dialect: ErrorShape | None = None) -> None:
     """A whole error response; in OpenAI's shape where no dialect is known."""
     body = (dialect or OPENAI).error_body(error)
     headers = [*error_headers(error), (b"content-length", str(len(body)).encode())]

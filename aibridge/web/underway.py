@@ -10,6 +10,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from aibridge import tasks
 from aibridge.errors import BridgeError, Kind
 from aibridge.web.reply import send_error
+from aibridge.web.shapes import shape_of
 
 RETRY_AFTER = 1
 """Seconds that a client is told to wait while aibridge stops: then another, or the next one, listens."""
@@ -37,7 +38,7 @@ class Underway:
         """Serve one request."""
         if self._refusing:
             stopping = BridgeError(Kind.OVERLOADED, "aibridge is being stopped", retry_after=RETRY_AFTER)
-            await send_error(send, stopping)
+            await send_error(send, stopping, shape_of(scope.get("path", "")))
             return
         task = asyncio.current_task()
         assert task is not None

@@ -53,16 +53,27 @@ def test_the_inspector_calls_a_tool(bridge: Bridge) -> None:
     assert json.loads(told)["content"] == [{"type": "text", "text": "5"}]
 
 
-def test_claude_code_uses_a_tool_and_a_model_behind_the_bridge(bridge: Bridge, tmp_path: Path) -> None:
-    servers = tmp_path / "mcp.json"
-    servers.write_text(json.dumps({"mcpServers": {"bridge": {"type": "http", "url": f"{bridge.url}/mcp"}}}))
-    env = clean_env(
-        tmp_path / "home",
+def _claude_env(bridge: Bridge, folder: Path, key: str) -> dict[str, str]:
+    return clean_env(
+        folder / "home",
         ANTHROPIC_BASE_URL=bridge.url,
-        ANTHROPIC_API_KEY="dummy",
+        ANTHROPIC_API_KEY=key,
         CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC="1",
         CLAUDE_CODE_MAX_RETRIES="1",
     )
+
+
+def test_claude_code_shows_why_it_is_refused(bridge: Bridge, tmp_path: Path) -> None:
+    env = _claude_env(bridge, tmp_path, "sk-aib-unknown")
+    done = run([node_program("claude"), "-p", "hi", "--model", "mock-1"], tmp_path, env)
+    assert done.returncode == 1
+    assert "API Error: 401 this aibridge key is unknown" in done.stdout
+
+
+def test_claude_code_uses_a_tool_and_a_model_behind_the_bridge(bridge: Bridge, tmp_path: Path) -> None:
+    servers = tmp_path / "mcp.json"
+    servers.write_text(json.dumps({"mcpServers": {"bridge": {"type": "http", "url": f"{bridge.url}/mcp"}}}))
+    env = _claude_env(bridge, tmp_path, "dummy")
     options = ["--model", "mock-1", "--mcp-config", str(servers), "--strict-mcp-config"]
     allowed = ["--allowedTools", f"mcp__bridge__{ADD}"]
     done = run([node_program("claude"), "-p", "add 20 and 22", *options, *allowed], tmp_path, env)
