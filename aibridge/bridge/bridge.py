@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from aibridge.bridge.exchange import Exchange
+from aibridge.bridge.keeping import Owner
 from aibridge.bridge.limits import Limits
 from aibridge.bridge.plan import Plan, prepare
 from aibridge.bridge.pointing import Pointing
@@ -76,7 +77,7 @@ class Bridge:
         story = Story(self.listener, incoming.caller, dialect.name, incoming.path)
         story.trace = self.tracing(incoming.headers, story.exchange_id)
         client = dialect.read(incoming.body)
-        router = self.translations.router(self.router, incoming.caller.id)
+        router = self.translations.router(self.router, Owner(incoming.caller.id, client.asked.user))
         upstream = router.route(client.asked.model, incoming.upstream, dialect.name)
         check_model(incoming.caller, client.asked.model, upstream.resolve(client.asked.model))
         offer, reason = await self._choose(client, incoming)

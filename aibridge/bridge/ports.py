@@ -137,26 +137,20 @@ class RecallStore(Protocol):
 
 
 class AnswerStore(Protocol):
-    """Where answers rest that no upstream keeps, for as long as upstreams keep theirs."""
+    """Where ids of answers rest that lead elsewhere upstream, and answers that no upstream keeps.
+
+    For as long as upstreams keep theirs.
+    """
 
     async def get(self, keys: Sequence[str]) -> Mapping[str, bytes]:
         """What is kept under `keys`."""
         ...
 
-    async def put(self, contents: Mapping[str, bytes]) -> None:
-        """Keep `contents` by key; every worker has them when this returns."""
-        ...
+    async def put(self, contents: Mapping[str, bytes], *, caller: str, user: str | None) -> None:
+        """Keep `contents` of a caller and end user by key, in place of what was there.
 
-
-class PointerStore(Protocol):
-    """Where ids of answers rest that lead elsewhere upstream, for as long as upstreams keep answers."""
-
-    async def get(self, ids: Sequence[str]) -> Mapping[str, bytes]:
-        """What is kept under `ids`."""
-        ...
-
-    async def put(self, contents: Mapping[str, bytes]) -> None:
-        """Keep `contents` by id, in place of what was there; every worker has them when this returns."""
+        Every worker has them when this returns.
+        """
         ...
 
 

@@ -9,7 +9,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from dataclasses import dataclass, field
 from typing import Any
 
-from aibridge.bridge.keeping import Keeping
+from aibridge.bridge.keeping import Keeping, Owner
 from aibridge.bridge.ports import Answer, HeaderPairs, Router, Upstream
 from aibridge.dialects.base import InvalidAnswer
 from aibridge.dialects.translating import TRANSLATORS, Asked, Translation, Translator
@@ -29,9 +29,9 @@ class Translations:
     keeping: Keeping = field(default_factory=Keeping)
     translators: Sequence[Translator] = TRANSLATORS
 
-    def router(self, inner: Router, caller: str) -> "TranslatingRouter":
-        """The upstreams of `inner` for requests of `caller`."""
-        return TranslatingRouter(inner, self, caller)
+    def router(self, inner: Router, owner: Owner) -> "TranslatingRouter":
+        """The upstreams of `inner` for requests of `owner`."""
+        return TranslatingRouter(inner, self, owner)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class TranslatingRouter:
 
     inner: Router
     translations: Translations
-    caller: str
+    owner: Owner
 
     def route(self, model: str, name: str | None, api: str) -> Upstream:
         """The upstream `name`, else the first that serves `model` and speaks `api`, else by translation.
@@ -78,17 +78,17 @@ class TranslatingRouter:
         return [each for each in self.translations.translators if each.source == api]
 
     def _wrapped(self, upstream: Upstream, translator: Translator) -> Upstream:
-        return Translated(upstream, translator, self.translations.keeping, self.caller)
+        return Translated(upstream, translator, self.translations.keeping, self.owner)
 
 
 class Translated:
     """An upstream behind a translator."""
 
-    def __init__(self, upstream: Upstream, translator: Translator, keeping: Keeping, caller: str) -> None:
+    def __init__(self, upstream: Upstream, translator: Translator, keeping: Keeping, owner: Owner) -> None:
         self.name, self.send_back = upstream.name, upstream.send_back
         self.apis: Collection[str] = (translator.source,)
         self._upstream, self._translator = upstream, translator
-        self._keeping, self._caller = keeping, caller
+        self._keeping, self._owner = keeping, owner
 
     @property
     def quirks(self) -> Quirks:
@@ -114,8 +114,8 @@ class Translated:
         self, target: str, headers: HeaderPairs, body: bytes, model: str, heard: AttemptHeard
     ) -> AsyncIterator[Answer]:
         value = loads(body)
-        given = await self._keeping.resolved(value.get("input"), self._caller)
-        before = await self._keeping.before(value.get("previous_response_id"), self._caller)
+        given = await self._keeping.resolved(value.get("input"), self._owner)
+        before = await self._keeping.before(value.get("previous_response_id"), self._owner)
         _, _, query = target.partition("?")
         path = f"{self._translator.path}?{query}" if query else self._translator.path
         found = Quirks()
@@ -164,7 +164,7 @@ class Translated:
     async def keep(self, asked: Asked, translation: Translation) -> None:
         """Keep the answer, before its client can come back with it."""
         if asked.keeps and translation.kept:
-            await self._keeping.keep(translation.kept, asked.own_input, self._caller)
+            await self._keeping.keep(translation.kept, asked.own_input, self._owner)
 
 
 class _Answer:

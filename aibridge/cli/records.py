@@ -69,7 +69,7 @@ def forget(
     yes: Annotated[bool, typer.Option("--yes", help="Delete; without it the rows are only counted.")] = False,
     config: ConfigOption = None,
 ) -> None:
-    """Delete all rows of one user, caller or key, hidden turns included."""
+    """Delete all rows of one user, caller or key, hidden turns and kept answers too."""
     from aibridge.records.forgetting import Whom, count
     from aibridge.records.forgetting import forget as forget_all
 

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 import sqlalchemy as sa
 
 from aibridge.records.asking import Asking
+from aibridge.records.owners import PLAIN, Owners
 from aibridge.records.store import Store
 from aibridge.records.tables import answer_ids
 
@@ -21,19 +22,20 @@ PURGES_EVERY = 3600.0
 
 
 class AnswerIds:
-    """What `bridge.ports.PointerStore` and `AnswerStore` ask for, in the records' database."""
+    """What `bridge.ports.AnswerStore` asks for, in the records' database."""
 
-    def __init__(self, store: Store, asking: Asking) -> None:
-        self._store, self._asking = store, asking
+    def __init__(self, store: Store, asking: Asking, owners: Owners = PLAIN) -> None:
+        self._store, self._asking, self._owners = store, asking, owners
         self._purged = 0.0
 
     async def get(self, ids: Sequence[str]) -> Mapping[str, bytes]:
         """What is kept under `ids`. Raises DatabaseFailing."""
         return await self._asking.ask(lambda: self._get(ids))
 
-    async def put(self, contents: Mapping[str, bytes]) -> None:
+    async def put(self, contents: Mapping[str, bytes], *, caller: str, user: str | None) -> None:
         """Keep `contents` by id: committed when this returns. Raises DatabaseFailing."""
-        await self._asking.ask(lambda: self._put(contents))
+        owner = self._owners.columns(caller, user)
+        await self._asking.ask(lambda: self._put(contents, owner))
 
     def _get(self, ids: Sequence[str]) -> Mapping[str, bytes]:
         table = answer_ids.c
@@ -42,9 +44,9 @@ class AnswerIds:
             rows = connection.execute(sa.select(table.id, table.content).where(wanted))
             return {id_: bytes(content) for id_, content in rows}
 
-    def _put(self, contents: Mapping[str, bytes]) -> None:
+    def _put(self, contents: Mapping[str, bytes], owner: Mapping[str, str | None]) -> None:
         now = datetime.now(UTC)
-        rows = [{"id": id_, "content": content, "kept_at": now} for id_, content in contents.items()]
+        rows = [{"id": id_, "content": content, "kept_at": now, **owner} for id_, content in contents.items()]
         with self._store.writing() as connection:
             if time.monotonic() - self._purged > PURGES_EVERY or not self._purged:
                 self._purged = time.monotonic()

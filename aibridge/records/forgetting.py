@@ -1,21 +1,22 @@
 """Forgets everything of one user, caller or key: what is in the database, and what is still to come into it.
 
 Journals of living processes may hold facts of them, and exchanges of theirs may run. So a demand is kept for
-a while, and each fold deletes, in its own transaction, the ended exchanges that a demand meets.
+a while, and each fold deletes, in its own transaction, the ended exchanges that a demand meets, and what
+they kept beside the records until they ended.
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
-from sqlalchemy import Column, ColumnElement, Connection
+from sqlalchemy import Column, ColumnElement, Connection, Table
 
 from aibridge.records import engines
 from aibridge.records.deleting import BATCH, KEYS, delete_exchanges
-from aibridge.records.tables import exchanges, forgotten, hidden_turns
+from aibridge.records.tables import answer_ids, exchanges, forgotten, hidden_turns
 
 if TYPE_CHECKING:
     from aibridge.records.store import Store
@@ -25,11 +26,9 @@ OF_EXCHANGES: Mapping[str, Column[str]] = {
     "caller": exchanges.c.caller,
     "key_id": exchanges.c.key_id,
 }
-OF_TURNS: Mapping[str, Column[str]] = {
-    "user": hidden_turns.c.user,
-    "caller": hidden_turns.c.caller,
-    "key_id": hidden_turns.c.caller,
-}
+OWNED: Mapping[str, str] = {"user": "user", "caller": "caller", "key_id": "caller"}
+"""By which column of what rests beside the records."""
+BESIDE: Sequence[Table] = (hidden_turns, answer_ids)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +43,8 @@ def count(connection: Connection, whom: Whom) -> Counter[str]:
     """How many rows of which table are theirs."""
     theirs = sa.select(exchanges.c.id).where(OF_EXCHANGES[whom.property] == whom.value)
     found = {table.name: _count(connection, key.in_(theirs)) for table, key in KEYS.items()}
-    turns = OF_TURNS[whom.property] == whom.value
-    return Counter({**found, "hidden_turns": _count(connection, turns)})
+    kept = {table.name: _count(connection, _owned(table, whom)) for table in BESIDE}
+    return Counter({**found, **kept})
 
 
 def forget(store: "Store", whom: Whom) -> Counter[str]:
@@ -67,8 +66,8 @@ def forget(store: "Store", whom: Whom) -> Counter[str]:
         for table, key in KEYS.items():
             if table is not exchanges:  # it says whose the rest is that comes
                 gone[table.name] += connection.execute(sa.delete(table).where(key.in_(running))).rowcount
-        turns = sa.delete(hidden_turns).where(OF_TURNS[whom.property] == whom.value)
-        gone["hidden_turns"] += connection.execute(turns).rowcount
+        for table in BESIDE:
+            gone[table.name] += connection.execute(sa.delete(table).where(_owned(table, whom))).rowcount
     return gone
 
 
@@ -78,21 +77,34 @@ def sweep(connection: Connection, ids: Collection[str]) -> None:
     demands = connection.execute(sa.select(forgotten).where(known)).all()
     if not demands:
         return
-    meets = sa.or_(
-        *(
-            sa.and_(OF_EXCHANGES[each.property] == each.value, exchanges.c.started_at < each.before)
-            for each in demands
-        )
-    )
+    meets = sa.or_(*(_meets(each) for each in demands))
     for some in _batches(list(ids)):
-        met = sa.select(exchanges.c.id).where(
-            exchanges.c.id.in_(some), exchanges.c.status != "running", meets
-        )
-        if found := list(connection.scalars(met)):
+        among = sa.and_(exchanges.c.id.in_(some), exchanges.c.status != "running")
+        if found := list(connection.scalars(sa.select(exchanges.c.id).where(among, meets))):
+            for each in demands:
+                _forget_kept(connection, each, sa.and_(among, _meets(each)))
             delete_exchanges(connection, found)
-    for each in demands:
-        turns = sa.and_(OF_TURNS[each.property] == each.value, hidden_turns.c.kept_at < each.before)
-        connection.execute(sa.delete(hidden_turns).where(turns))
+
+
+def _meets(demand: Any) -> ColumnElement[bool]:
+    """Exchanges that a demand is about."""
+    return sa.and_(OF_EXCHANGES[demand.property] == demand.value, exchanges.c.started_at < demand.before)
+
+
+def _forget_kept(connection: Connection, demand: Any, met: ColumnElement[bool]) -> None:
+    """Delete what the exchanges that are `met` kept before they ended: it does not say which of them did."""
+    ends = [
+        ended or datetime.now(UTC) for ended in connection.scalars(sa.select(exchanges.c.ended_at).where(met))
+    ]
+    if ends:
+        whom = Whom(demand.property, demand.value)
+        for table in BESIDE:
+            kept = sa.and_(_owned(table, whom), table.c.kept_at <= max(ends))
+            connection.execute(sa.delete(table).where(kept))
+
+
+def _owned(table: Table, whom: Whom) -> ColumnElement[bool]:
+    return table.c[OWNED[whom.property]] == whom.value
 
 
 def _demand(store: "Store", whom: Whom) -> None:

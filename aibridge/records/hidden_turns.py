@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from aibridge.records.asking import Asking
+from aibridge.records.owners import PLAIN, Owners
 from aibridge.records.store import Store
 from aibridge.records.tables import hidden_turns
 
@@ -24,8 +25,8 @@ PURGES_EVERY = 300.0
 class HiddenTurns:
     """What `bridge.ports.RecallStore` asks for, in the records' database."""
 
-    def __init__(self, store: Store, asking: Asking) -> None:
-        self._store, self._asking = store, asking
+    def __init__(self, store: Store, asking: Asking, owners: Owners = PLAIN) -> None:
+        self._store, self._asking, self._owners = store, asking, owners
         self._purged = 0.0
 
     async def get(self, keys: Sequence[bytes]) -> Mapping[bytes, bytes]:
@@ -36,7 +37,8 @@ class HiddenTurns:
         self, key: bytes, content: bytes, *, newest_wins: bool, caller: str, user: str | None
     ) -> None:
         """Keep `content`: committed when this returns. Raises DatabaseFailing."""
-        await self._asking.ask(lambda: self._put(key, content, newest_wins, caller, user))
+        owner = self._owners.columns(caller, user)
+        await self._asking.ask(lambda: self._put(key, content, newest_wins, owner))
 
     def _get(self, keys: Sequence[bytes]) -> Mapping[bytes, bytes]:
         table = hidden_turns.c
@@ -46,7 +48,7 @@ class HiddenTurns:
             rows = connection.execute(sa.select(table.key, table.content).where(wanted))
             return {bytes(key): bytes(content) for key, content in rows}
 
-    def _put(self, key: bytes, content: bytes, newest_wins: bool, caller: str, user: str | None) -> None:
+    def _put(self, key: bytes, content: bytes, newest_wins: bool, owner: Mapping[str, str | None]) -> None:
         now = datetime.now(UTC)
         with self._store.writing() as connection:
             if time.monotonic() - self._purged > PURGES_EVERY or not self._purged:
@@ -55,7 +57,7 @@ class HiddenTurns:
             known = _known(connection, key)
             # Two contents under one key of an unnamed caller cannot be told apart: neither is given.
             kept = content if newest_wins or known in (None, (content,)) else None
-            row = {"content": kept, "size": len(kept or b""), "kept_at": now, "caller": caller, "user": user}
+            row = {"content": kept, "size": len(kept or b""), "kept_at": now, **owner}
             if known is None:
                 connection.execute(sa.insert(hidden_turns), {"key": key, **row})
             else:

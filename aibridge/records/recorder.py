@@ -12,6 +12,7 @@ from aibridge.records.asking import Asking
 from aibridge.records.entries import Encoder
 from aibridge.records.failures import DatabaseFailing, RecordsError
 from aibridge.records.journal import Journal
+from aibridge.records.owners import Owners
 from aibridge.records.pricing import Prices
 from aibridge.records.room import Room
 
@@ -47,7 +48,7 @@ class Recorder:
         self._room = room
         self._journal, self._store, self._writer = journal, store, writer
         self._secret, self._keeper = secret, keeper
-        self._asking = Asking()
+        self._asking, self._owners = Asking(), Owners(config.redact)
         self._lost: dict[str, int] = {}
         self._problem: str | None = None
         self._closed = False
@@ -102,13 +103,13 @@ class Recorder:
         """Where hidden turns rest between requests, in the same database."""
         from aibridge.records.hidden_turns import HiddenTurns  # noqa: PLC0415 - loads SQLAlchemy
 
-        return HiddenTurns(self._store, self._asking)
+        return HiddenTurns(self._store, self._asking, self._owners)
 
     def answer_ids(self) -> "AnswerIds":
         """Where ids of answers rest that lead elsewhere upstream, in the same database."""
         from aibridge.records.answer_ids import AnswerIds  # noqa: PLC0415 - loads SQLAlchemy
 
-        return AnswerIds(self._store, self._asking)
+        return AnswerIds(self._store, self._asking, self._owners)
 
     def tool_shelf(self) -> "ToolShelf":
         """Where tool lists and pins rest, in the same database."""

@@ -11,7 +11,7 @@ from aibridge.records.deleting import KEYS
 from aibridge.records.failures import OFF, DatabaseFailing, RecordsError
 from aibridge.records.opening import journal_folder
 from aibridge.records.store import Store
-from aibridge.records.tables import hidden_turns
+from aibridge.records.tables import answer_ids, hidden_turns
 
 
 def status_of(config: Records) -> dict[str, Any]:
@@ -25,7 +25,7 @@ def status_of(config: Records) -> dict[str, Any]:
             store.open()
             with store.reading() as connection:
                 told["database_bytes"] = store.database.size(connection)
-                for table in (*KEYS, hidden_turns):
+                for table in (*KEYS, hidden_turns, answer_ids):
                     told["rows"][table.name] = connection.scalar(
                         sa.select(sa.func.count()).select_from(table)
                     )

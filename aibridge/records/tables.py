@@ -201,8 +201,10 @@ answer_ids = Table(
     "answer_ids",
     metadata,
     Column("id", sa.String(512), primary_key=True, comment="as clients know it"),
-    Column("content", sa.LargeBinary, nullable=False, comment="where it leads upstream"),
+    Column("content", sa.LargeBinary, nullable=False, comment="where it leads upstream, or the answer"),
     Column("kept_at", UtcTime, nullable=False, index=True),
+    Column("caller", sa.Text),
+    Column("user", sa.Text),
 )
 
 tool_lists = Table(

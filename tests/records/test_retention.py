@@ -11,6 +11,7 @@ from aibridge.config import Records
 from aibridge.facts import Fact
 from aibridge.nouns import Caller, new_id
 from aibridge.records import forgetting, retention
+from aibridge.records.answer_ids import AnswerIds
 from aibridge.records.asking import Asking
 from aibridge.records.entries import Encoder
 from aibridge.records.folding import fold
@@ -41,6 +42,20 @@ def _left(place: Place) -> dict[str, set[str]]:
     return {
         table: {row[0] for row in place.select(f"SELECT {key} FROM {table}")} for table, key in keys.items()
     }
+
+
+def _keep(store: Store, user: str | None, caller: str = "c") -> None:
+    """A hidden turn and an answer of theirs."""
+    name = f"{caller}-{user}"
+    turns, answers = HiddenTurns(store, Asking()), AnswerIds(store, Asking())
+    asyncio.run(turns.put(name.encode(), b"content", newest_wins=True, caller=caller, user=user))
+    asyncio.run(answers.put({name: b"content"}, caller=caller, user=user))
+
+
+def _kept_of(place: Place) -> list[tuple[str, ...]]:
+    """Whose hidden turns there are, and whose answers."""
+    queries = (f'SELECT "user" FROM {table}' for table in ("hidden_turns", "answer_ids"))
+    return [tuple(sorted(str(user) for (user,) in place.select(query))) for query in queries]
 
 
 def _with(facts: list[Fact], **changes: object) -> list[Fact]:
@@ -89,19 +104,15 @@ def test_all_of_one_user_goes_and_nothing_else(
         _fold(store, _with(whole(name), started_at=NOW.timestamp() - 10))
     for name in others:
         _fold(store, _with(whole(name), user="bob"))
-    turns = HiddenTurns(store, Asking())
-    for at, user in enumerate(("ada", "bob", None)):
-        asyncio.run(turns.put(bytes([at]) * 32, b"content", newest_wins=True, caller="c", user=user))
+    for user in ("ada", "bob", None):
+        _keep(store, user)
     with store.reading() as connection:
         counted = count(connection, ADA)
-    assert counted["exchanges"] == 10 and counted["hidden_turns"] == 1
+    assert counted["exchanges"] == 10 and counted["hidden_turns"] == counted["answer_ids"] == 1
     assert _left(place)["exchanges"] == {*theirs, *others}, "counting deletes nothing"
     assert forget(store, ADA) == counted
     assert _left(place) == {table: set(others) for table in TABLES}
-    assert place.select('SELECT "user" FROM hidden_turns ORDER BY 1') in (
-        [(None,), ("bob",)],
-        [("bob",), (None,)],
-    )
+    assert _kept_of(place) == [("None", "bob")] * 2
 
 
 def test_what_was_still_in_a_journal_does_not_come_back(store: Store, place: Place) -> None:
@@ -118,6 +129,20 @@ def test_what_was_still_in_a_journal_does_not_come_back(store: Store, place: Pla
     assert _left(place)["exchanges"] == {later}, "who comes back is recorded again"
 
 
+def test_what_an_exchange_keeps_after_the_demand_goes_with_its_end(store: Store, place: Place) -> None:
+    """It ran when its user was forgotten; what others keep meanwhile stays, and what its user keeps later."""
+    name = new_id()
+    _fold(store, _with(whole(name), started_at=NOW.timestamp() - 10)[:-1])
+    forget(store, ADA)
+    _keep(store, "ada")
+    _keep(store, "bob")
+    _fold(store, [ended(name, ended_at=datetime.now(UTC).timestamp())])
+    assert _kept_of(place) == [("bob",)] * 2
+    _keep(store, "ada")
+    _fold(store, whole(new_id()))
+    assert _kept_of(place) == [("ada", "bob")] * 2
+
+
 def test_what_was_interrupted_after_a_demand_does_not_stay(store: Store, place: Place) -> None:
     _fold(store, _with(whole(new_id()), started_at=NOW.timestamp() - 10)[:-1])
     forget(store, ADA)
@@ -129,8 +154,13 @@ def test_a_caller_and_a_key_are_forgotten_too(store: Store, place: Place) -> Non
     first, second = new_id(), new_id()
     _fold(store, _with(whole(first), caller=Caller("hmac-1"), started_at=NOW.timestamp() - 10))
     _fold(store, _with(whole(second), caller=Caller("hmac-2"), started_at=NOW.timestamp() - 10))
+    for caller in ("hmac-1", "hmac-2"):
+        _keep(store, "ada", caller)
     forget(store, Whom("caller", "hmac-1"))
     assert _left(place)["exchanges"] == {second}
+    assert place.select("SELECT caller FROM answer_ids") == [("hmac-2",)]
+    forget(store, Whom("key_id", "hmac-2"))
+    assert _kept_of(place) == [()] * 2, "the caller of a key is its id"
 
 
 def test_a_demand_is_dropped_when_nothing_can_come_any_more(store: Store, place: Place) -> None:

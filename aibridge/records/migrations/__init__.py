@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from aibridge.records.failures import RecordsError
 
-HEAD = "0006"
+HEAD = "0007"
 """The revision of `tables`; a test compares it with the newest file in versions/."""
 
 
