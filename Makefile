@@ -50,11 +50,11 @@ lock: .venv/.dev ## pin all dependencies anew, with hashes and without any host
 	.venv/bin/uv pip compile pyproject.toml --extra dev $(LOCK) -o requirements-dev.txt
 	for each in clients servers sqlite; do .venv/bin/uv pip compile tests/end_to_end/requirements-$$each.in \
 		$(LOCK) -o tests/end_to_end/requirements-$$each.txt; done
-SOAKS := tests/tools/test_soak.py tests/end_to_end/test_reconciliation.py
+SOAKS := tests/end_to_end/test_soak.py tests/tools/test_soak.py tests/end_to_end/test_reconciliation.py
 LOCK := --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-annotate --no-header
 
-soak: .venv/.dev ## MCP servers that are killed; aibridge killed 200 times; 10 000 exchanges compared with the upstream
+soak: .venv/.dev ## half an hour of mixed load; MCP servers that are killed; aibridge killed 200 times; 10 000 exchanges compared
 	AIBRIDGE_SOAK=1 $(RUN) -m pytest -s -n0 $(SOAKS)
 
 clean:

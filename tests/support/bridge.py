@@ -1,6 +1,8 @@
 """The real `aibridge serve` as a child process, with a folder and a configuration file of its own."""
 
 import json
+import os
+import signal
 import sqlite3
 import sys
 from collections.abc import Collection, Mapping
@@ -18,6 +20,7 @@ from tests.support.waiting import eventually
 
 Json = dict[str, Any]
 _AIBRIDGE = (sys.executable, "-m", "aibridge.cli")
+_COUNTED = (sys.executable, "-P", str(Path(__file__).with_name("counted.py")))
 
 
 class Bridge:
@@ -37,6 +40,7 @@ class Bridge:
         listening = {**config.get("server", {}), "host": "127.0.0.1", "port": self.port}
         self.file.write_text(yaml.safe_dump({**config, "server": listening}, sort_keys=False))
         self._program: Program | None = None
+        self._command: tuple[str | Path, ...] = (*_AIBRIDGE, "serve", "-c", self.file)
 
     def __enter__(self) -> "Bridge":
         self.start()
@@ -69,11 +73,10 @@ class Bridge:
 
     def start(self) -> None:
         """Start it, also again after `kill` or `stop`, and wait until it can serve with tools."""
-        command = (*_AIBRIDGE, "serve", "-c", self.file)
-        self._program = Program(command, self.folder, self._env, "bridge")
+        self._program = Program(self._command, self.folder, self._env, "bridge")
         try:
             self._program.wait_for(f"{self.url}/healthz")
-            eventually(self._connected, 30, f"the connection to {', '.join(self._awaited)}")
+            eventually(self._connected, 60, f"the connection to {', '.join(self._awaited)}")
         except BaseException:
             self._program.stop()
             raise
@@ -85,6 +88,20 @@ class Bridge:
     def stop(self) -> int:
         """SIGTERM; the exit status."""
         return self.program.stop()
+
+    def count(self) -> None:
+        """Let it be asked for a `census`; before its start."""
+        self._command = (*_COUNTED, "serve", "-c", self.file)
+        self._env["AIBRIDGE_CENSUS"] = str(self.folder / "census.json")
+
+    def census(self) -> Json:
+        """What lives in the process now (`counted`): `tasks` by name, `objects`, `types`."""
+        file = self.folder / "census.json"
+        file.unlink(missing_ok=True)
+        os.kill(self.program.pid, signal.SIGUSR1)
+        eventually(file.exists, 30, "the census")
+        told: Json = json.loads(file.read_text())
+        return told
 
     def readiness(self) -> Json:
         """What /readyz says."""

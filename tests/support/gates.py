@@ -4,7 +4,7 @@ import asyncio
 import threading
 from types import TracebackType
 
-PATIENCE = 20
+PATIENCE = 60
 
 
 class Gate:

@@ -44,7 +44,7 @@ class Program:
         """The exit status, None while it runs."""
         return self._process.poll()
 
-    def wait_for(self, url: str, seconds: float = 30) -> None:
+    def wait_for(self, url: str, seconds: float = 90) -> None:
         """Wait until `url` answers; AssertionError with the log if it ends before or does not."""
         eventually(lambda: self.status is not None or answers(url), seconds, f"{url} of {self.name}")
         if self.status is not None:

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-PATIENCE = 20
+PATIENCE = 60
 PATH = "/v1/chat/completions"
 JSON_TYPE = ("content-type", "application/json")
 STREAM_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"

@@ -33,10 +33,15 @@ class Served:
 
 
 @contextmanager
-def serving(app: ASGIApp) -> Iterator[Served]:
-    """Serve `app` until the block ends; its lifespan runs, and no thread or socket is left."""
+def serving(app: ASGIApp, keep_alive: int = 5) -> Iterator[Served]:
+    """Serve `app` until the block ends; its lifespan runs, and no thread or socket is left.
+
+    `keep_alive`: seconds that unused connections are kept.
+    """
     listener = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(app, log_config=None, ws="none", timeout_graceful_shutdown=1)
+    config = uvicorn.Config(
+        app, log_config=None, ws="none", timeout_graceful_shutdown=1, timeout_keep_alive=keep_alive
+    )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, args=([listener],), name="serving")
     thread.start()
@@ -68,8 +73,8 @@ class Model(Served):
 
 
 @contextmanager
-def scripted_model() -> Iterator[Model]:
-    """The scripted model on a free port."""
+def scripted_model(keep_alive: int = 5) -> Iterator[Model]:
+    """The scripted model on a free port; it keeps unused connections for `keep_alive` seconds."""
     app = create_model()
-    with serving(app) as served:
+    with serving(app, keep_alive) as served:
         yield Model(served.port, app)

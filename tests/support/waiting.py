@@ -10,7 +10,7 @@ T = TypeVar("T")
 _STEP = 0.02
 
 
-def eventually(condition: Callable[[], T], seconds: float = 10, what: str = "the condition") -> T:
+def eventually(condition: Callable[[], T], seconds: float = 30, what: str = "the condition") -> T:
     """The first true value that `condition` gives within `seconds`; AssertionError if there is none."""
     end = time.monotonic() + seconds
     while not (value := condition()):
