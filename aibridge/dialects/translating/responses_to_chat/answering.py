@@ -151,7 +151,15 @@ class Answering:
             text = function.get("arguments") if isinstance(function, dict) else None
             known.adds(text if isinstance(text, str) else dumps(text) if text else "")
         elif draft.arguments:
-            self._begin_call(draft)
+            self._begin_calls(until=draft)
+
+    def _begin_calls(self, until: Draft | None = None) -> None:
+        """Calls in the model's order, also where a later one has its arguments first."""
+        for draft in self._reader.calls.drafts:
+            if draft not in self._calls:
+                self._begin_call(draft)
+            if draft is until:
+                break
 
     def _begin_call(self, draft: Draft) -> None:
         self._end_reasoning()
@@ -177,9 +185,7 @@ class Answering:
     def _end_calls(self) -> None:
         """Calls that had no arguments begin at last; all are whole unless the answer was cut short."""
         drafts = self._reader.calls.drafts
-        for draft in drafts:
-            if draft not in self._calls:
-                self._begin_call(draft)
+        self._begin_calls()
         cut = self._reader.finish_reason in CUT_SHORT
         for draft, call in self._calls.items():
             whole = not cut or draft is not drafts[-1] or (draft.arguments_whole and bool(draft.arguments))
