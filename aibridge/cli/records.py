@@ -1,7 +1,6 @@
 """`aibridge records`: what is pending and how large all is, old rows deleted now, one user forgotten."""
 
 import json
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +12,6 @@ from aibridge.cli.options import ConfigOption, fail, load_config, printable, war
 
 if TYPE_CHECKING:
     from aibridge.config import Records
-    from aibridge.records.forgetting import Whom
     from aibridge.records.store import Store
 
 app = typer.Typer(
@@ -29,6 +27,8 @@ def status(
     """Tell where the records are, how large, and what is not folded into the database yet."""
     from aibridge.records.status import status_of
 
+    if form not in ("text", "json"):
+        fail(f"--format cannot be {form!r}; write one of text, json")
     told = status_of(load_config(config).records)
     if form == "json":
         typer.echo(json.dumps(told, indent=2))
@@ -56,7 +56,8 @@ def prune(config: ConfigOption = None) -> None:
         fail("records.retention is off: nothing is ever too old")
     before = datetime.now(UTC) - timedelta(seconds=settings.retention)
     with _store(settings) as store:
-        _tell("deleted", prune(store, before), f"nothing is older than {before:%Y-%m-%d %H:%M} UTC")
+        gone, older = prune(store, before), f"older than {before:%Y-%m-%d %H:%M} UTC"
+    _tell(gone, f"deleted, {older}:", f"nothing is {older}")
 
 
 @app.command()
@@ -80,23 +81,21 @@ def forget(
     [whom] = wanted
     with _store(load_config(config).records) as store:
         if yes:
-            _tell("deleted", forget_all(store, whom), _nothing(whom))
-            return
-        with store.reading() as connection:
-            _tell("would be deleted", count(connection, whom), _nothing(whom))
-    typer.echo("nothing was deleted; --yes deletes")
+            rows = forget_all(store, whom)
+        else:
+            with store.reading() as connection:
+                rows = count(connection, whom)
+    of = f"of the {whom.property.removesuffix('_id')} {whom.value}"
+    _tell(rows, f"{'deleted' if yes else 'there are'}, {of}:", f"there is nothing {of}")
+    if rows.total() and not yes:
+        typer.echo("nothing was deleted; --yes deletes")
 
 
-def _nothing(whom: "Whom") -> str:
-    return f"there are no rows of the {whom.property.removesuffix('_id')} {whom.value}"
-
-
-def _tell(done: str, rows: Counter[str], nothing: str) -> None:
-    if not rows.total():
-        typer.echo(printable(nothing))
+def _tell(rows: Counter[str], heading: str, nothing: str) -> None:
+    typer.echo(printable(heading if rows.total() else nothing))
     for name, number in rows.items():
         if number:
-            typer.echo(f"{number:>12,}  {name}  {done}")
+            typer.echo(f"{number:>12,}  {name.replace('_', ' ')}")
 
 
 def _size(number: int | None) -> str:
@@ -108,14 +107,14 @@ def _size(number: int | None) -> str:
 @contextmanager
 def _store(settings: "Records") -> Iterator["Store"]:
     """The database, with what ended processes left; errors end the command."""
-    import structlog
-
+    from aibridge.cli.quiet import quiet_log
     from aibridge.records.failures import DatabaseFailing, RecordsError
-    from aibridge.records.opening import open_store
+    from aibridge.records.opening import is_anything, open_store
 
-    quiet = structlog.make_filtering_bound_logger("error")
-    structlog.configure(wrapper_class=quiet, logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+    quiet_log()
     try:
+        if settings.enabled and not is_anything(settings):
+            fail(f"there are no records yet: neither {settings.url} nor a journal in {settings.journal}")
         store, problem = open_store(settings)
         if problem:
             warn(problem)

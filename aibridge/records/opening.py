@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from aibridge.config import Records
-from aibridge.records import logs
+from aibridge.records import files, logs
 from aibridge.records.caller_secret import CallerSecret
 from aibridge.records.failures import OFF, DatabaseFailing, RecordsError
 from aibridge.records.journal import Journal
@@ -21,6 +21,15 @@ from aibridge.records.writer import Writer
 def journal_folder(config: Records) -> Path:
     """The folder of all journals."""
     return Path(config.journal).expanduser()
+
+
+def is_anything(config: Records) -> bool:
+    """Whether there are records: a database, or journals that are yet to be folded into one."""
+    folder, store = journal_folder(config), Store(config.url)
+    try:
+        return store.exists or (folder.is_dir() and bool(files.journals(folder)))
+    finally:
+        store.close()
 
 
 def open_store(config: Records, prices: Prices = NO_PRICES) -> tuple[Store, str | None]:
