@@ -218,6 +218,10 @@ class App:
             )
         return self._rooms
 
+    def count_refusal(self, reason: str) -> None:
+        """A request was refused for who asked, or how much."""
+        self._counters.refusals(reason)
+
     def full(self) -> str | None:
         """Why nothing more can be recorded, in one sentence."""
         return self._rooms.recorder.refuses() if self._rooms else None

@@ -59,6 +59,8 @@ class BridgeError(Exception):
     """Seconds, sent as `Retry-After`."""
     headers: tuple[tuple[bytes, bytes], ...] = ()
     """Further headers of the response."""
+    reason: str = ""
+    """A word for operators, where the kind says less."""
 
     def __str__(self) -> str:
         return self.message

@@ -54,6 +54,10 @@ class Running(Protocol):
         """Why nothing more can be recorded, in one sentence."""
         ...
 
+    def count_refusal(self, reason: str) -> None:
+        """A request was refused for who asked, or how much."""
+        ...
+
     async def metrics(self) -> bytes:
         """What a scrape is told."""
         ...
@@ -73,6 +77,7 @@ class Routes:
             lambda: running.rooms().recorder.caller_secret(),
             keys=lambda: running.rooms().access.keyring,
             gate=lambda: running.rooms().access.gate,
+            count=running.count_refusal,
         )
         self._hot = bridge_routes(lambda: running.rooms().bridge, door, config)
         self._mcp = McpRoute(lambda: running.rooms().endpoint, door)
@@ -130,7 +135,7 @@ def _rest(config: Config, running: Running, door: Door) -> Starlette:
         *([Route("/metrics", metrics(running.metrics, CONTENT_TYPE))] * config.telemetry.metrics),
         *(Route(path, model_routes) for path in ("/v1/models", "/models")),
         *(Route(path, tool_routes) for path in ("/v1/tools", "/tools")),
-        Route("/api/{rest:path}", Api(lambda: _api_routes(running), admin)),
+        Route("/api/{rest:path}", Api(lambda: _api_routes(running), admin, door.refused)),
     ]
     return Starlette(routes=routes, exception_handlers={HTTPException: http_error})
 

@@ -4,7 +4,7 @@ Hears the facts that the records hear: so what is charged is what is recorded, c
 """
 
 import math
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import count
@@ -67,8 +67,6 @@ class Gate:
 
     def __init__(self, keyring: Keyring, limiter: Limiter, spending: Spending, price: Price) -> None:
         self.limiter = limiter
-        self.refusals: Counter[str] = Counter()
-        """Requests that were refused, by what for: `requests`, `tokens`, `concurrency`, `budget`."""
         self._keyring, self._spending, self._price = keyring, spending, price
         self._running: OrderedDict[str, _Running] = OrderedDict()
         self._leases: OrderedDict[str, Lease] = OrderedDict()
@@ -91,7 +89,6 @@ class Gate:
             verdict = await self.limiter.admit(key.id, limits, estimate, lease._id)
             lease.headers = tuple(_headers(limits, verdict))
             if verdict.refused is not None:
-                self.refusals[verdict.refused] += 1
                 raise _refusal(key, limits, verdict, lease.headers)
         return lease
 
@@ -112,11 +109,12 @@ class Gate:
         budget = key.rules.budget_micros
         if budget is None or await self._spending.spent(key) < budget:
             return
-        self.refusals["budget"] += 1
         again = math.ceil(self._spending.left(key))
         budget_told = f"the budget of the key '{key.name}' ({key.rules.budget}) is spent"
         sentence = f"{budget_told}; it begins anew in {_span(again)}"
-        raise BridgeError(Kind.BUDGET_EXCEEDED, sentence, retry_after=again, headers=NO_RETRY)
+        raise BridgeError(
+            Kind.BUDGET_EXCEEDED, sentence, retry_after=again, headers=NO_RETRY, reason="budget"
+        )
 
     def _hear(self, fact: Fact) -> None:
         match fact:
@@ -149,7 +147,8 @@ def _refusal(key: Key, limits: Limits, verdict: Verdict, headers: Headers) -> Br
         "concurrency": f"{limits.concurrency} requests at a time",
     }[verdict.refused or "requests"]
     sentence = f"the key '{key.name}' may make {allowed}; try again in {again} s"
-    return BridgeError(Kind.RATE_LIMITED, sentence, retry_after=again, headers=headers)
+    reason = verdict.refused or ""
+    return BridgeError(Kind.RATE_LIMITED, sentence, retry_after=again, headers=headers, reason=reason)
 
 
 def _headers(limits: Limits, verdict: Verdict) -> Sequence[tuple[bytes, bytes]]:

@@ -7,6 +7,7 @@ from aibridge.facts import Listener
 from aibridge.telemetry.exchanges import Exchanges, Price
 from aibridge.telemetry.metrics import exposition
 from aibridge.telemetry.recording import Recording
+from aibridge.telemetry.refusals import Refusals
 from aibridge.telemetry.upstreams import Fallbacks, Upstreams
 
 States = Mapping[str, Mapping[str, Any]]
@@ -17,6 +18,7 @@ class Counters:
 
     def __init__(self, price: Price) -> None:
         self._exchanges, self._fallbacks = Exchanges(price), Fallbacks()
+        self.refusals = Refusals()
 
     def listeners(self) -> list[Listener]:
         """Who has to hear the facts."""
@@ -27,4 +29,4 @@ class Counters:
     ) -> bytes:
         """The counts, the states of MCP servers and upstreams, and how the recorder is."""
         told = Upstreams(upstreams, self._fallbacks.counts)
-        return exposition(servers, told, self._exchanges, Recording(health, lost))
+        return exposition(servers, told, self._exchanges, self.refusals, Recording(health, lost))

@@ -48,6 +48,7 @@ class BridgeRoute:
             return
         except BridgeError as error:
             release(lease)  # before the client can come again
+            self.door.refused(error, scope)
             await send_error(send, error, self.dialect)
         except Exception:
             log.exception("a request could not be opened by a bug of aibridge", path=scope["path"])

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal, Protocol
 
+import structlog
+
 from aibridge.errors import BridgeError, Kind
 from aibridge.nouns import Caller, Keep, Rights
 from aibridge.web.headers import Scope
@@ -17,6 +19,7 @@ from aibridge.web.headers import Scope
 CREDENTIALS = (b"x-aibridge-key", b"authorization", b"x-api-key", b"api-key")
 OUR_KEYS = "sk-aib-"
 MISSING = "this bridge needs a key of its own (sk-aib-…): send it as a bearer, x-api-key or x-aibridge-key"
+IN_URL = "a key does not belong into a URL; send it as a bearer"
 CLIENTS: Mapping[str, str] = {
     "codex": "codex",
     "claude": "claude-code",
@@ -68,6 +71,10 @@ SESSIONS = (
 )
 WANTED = frozenset({*CREDENTIALS, *SESSIONS, b"user-agent", b"originator"})
 Mode = Literal["off", "optional", "required"]
+REFUSALS = frozenset({401, 403, 429})
+"""Statuses of errors that refuse a request for who asks, or how much."""
+
+log = structlog.get_logger(__name__)
 
 
 class Key(Protocol):
@@ -125,6 +132,10 @@ class Gate(Protocol):
         ...
 
 
+def _uncounted(_reason: str) -> None:
+    """Nobody counts."""
+
+
 @dataclass(frozen=True, slots=True)
 class Door:
     """Where every request comes in."""
@@ -134,6 +145,8 @@ class Door:
     """Of the HMAC that tells credentials apart."""
     keys: Callable[[], Keys]
     gate: Callable[[], Gate]
+    count: Callable[[str], None] = _uncounted
+    """Counts refusals by their reasons."""
 
     def identify(self, scope: Scope) -> Caller:
         """The caller. Raises BridgeError (401)."""
@@ -141,7 +154,7 @@ class Door:
         presented = [_bare(found[name].decode("latin-1").strip()) for name in CREDENTIALS if name in found]
         own = next((text for text in presented if text.startswith(OUR_KEYS)), None)
         if OUR_KEYS.encode() in scope.get("query_string", b""):
-            raise BridgeError(Kind.INVALID_KEY, "a key does not belong into a URL; send it as a bearer")
+            raise BridgeError(Kind.INVALID_KEY, IN_URL, reason="key_in_url")
         agent = _text(found, b"user-agent")
         client = _client(_text(found, b"originator") or agent or "")
         session = next((text for name in SESSIONS if name in found and (text := _text(found, name))), None)
@@ -149,12 +162,20 @@ class Door:
             key = self._key(own)
             return Caller(key.id, client, agent, session, key.keep, key.id, key.rights)
         if self.mode == "required":
-            raise BridgeError(Kind.INVALID_KEY, MISSING)
+            raise BridgeError(Kind.INVALID_KEY, MISSING, reason="no_key")
         return Caller(self._fingerprint(presented), client, agent, session)
 
     async def admit(self, caller: Caller, size: int) -> Lease | None:
         """See Gate."""
         return None if caller.key_id is None else await self.gate().admit(caller, size)
+
+    def refused(self, error: BridgeError, scope: Scope) -> None:
+        """Tell operators of a refusal; other errors are none."""
+        if error.kind.status in REFUSALS or error.kind is Kind.LIMITER_UNAVAILABLE:
+            reason = error.reason or error.kind.code
+            self.count(reason)
+            told = {"status": error.kind.status, "path": scope["path"], "error": error.message}
+            log.info("a request was refused", reason=reason, **told)
 
     def _key(self, text: str) -> Key:
         if self.mode == "off":

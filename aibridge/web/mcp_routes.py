@@ -34,6 +34,7 @@ class McpRoute:
             endpoint = self.endpoint()
             lease = await self.door.admit(caller, 0)
         except BridgeError as error:
+            self.door.refused(error, scope)
             await send_error(send, error)
             return
         try:

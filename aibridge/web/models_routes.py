@@ -40,6 +40,7 @@ def models(merged: Callable[[], Merged], door: Door) -> Callable[[Request], Awai
             caller = door.identify(request.scope)
             listed = await merged()(request.scope["headers"], caller.id)
         except BridgeError as error:
+            door.refused(error, request.scope)
             return Response(OPENAI.error_body(error), error.kind.status, media_type="application/json")
         data = [model for model in listed.models if caller.rights.allow_model(str(model.get("id")))]
         headers = {"x-aibridge-unavailable": ", ".join(listed.unavailable)} if listed.unavailable else {}

@@ -75,6 +75,7 @@ class Passthrough:
         except ClientLeft:
             return
         except BridgeError as error:
+            self.door.refused(error, scope)
             await send_error(send, error, shape_of(scope["path"]))
             return
         try:

@@ -48,6 +48,7 @@ def tools_listing(
         try:
             return JSONResponse(await _told(request, door.identify(request.scope).rights, toolbox(), inject))
         except BridgeError as error:
+            door.refused(error, request.scope)
             return Response(OPENAI.error_body(error), error.kind.status, media_type="application/json")
 
     return listing

@@ -12,7 +12,7 @@ import openai
 import pytest
 
 from tests.support.bridged import Bridged
-from tests.support.keys import bearer, make_key
+from tests.support.keys import bearer, make_key, refusals
 from tests.support.raw import (
     COMPLETION,
     PATH,
@@ -164,8 +164,9 @@ def test_the_sdk_comes_again_when_it_was_told_to(bridge: Bridged, upstream: RawU
         ThreadPoolExecutor() as pool,
     ):
         with _open_stream(bridge, key, PATH):
+            before = refusals(bridge.port)["concurrency"]
             asked = pool.submit(lambda: _said_by(client))
-            eventually(lambda: bridge.app.rooms().access.gate.refusals["concurrency"], what="a refusal")
+            eventually(lambda: refusals(bridge.port)["concurrency"] > before, what="a refusal")
             upstream.answer = lambda talk: talk.send(whole(COMPLETION))
         assert asked.result() == "Hello"
 

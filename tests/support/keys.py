@@ -1,7 +1,10 @@
 """Keys for tests: made by `/api/keys` of a running bridge, where they count at once."""
 
 import json
+from collections import Counter
 from typing import Any
+
+from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.raw import JSON_TYPE, Got, send
 
@@ -27,3 +30,14 @@ def make_key(port: int, name: str = "key", **rules: Any) -> Json:
 def bearer(key: Json) -> tuple[str, str]:
     """The header that brings a key."""
     return ("authorization", f"Bearer {key['key']}")
+
+
+def refusals(port: int) -> Counter[str]:
+    """How many requests `/metrics` says were refused, by the reason."""
+    told = send(port, method="GET", path="/metrics").body.decode()
+    found: Counter[str] = Counter()
+    for family in text_string_to_metric_families(told):
+        for sample in family.samples:
+            if sample.name == "aibridge_refusals_total":
+                found[sample.labels["reason"]] += int(sample.value)  # of each worker
+    return found

@@ -52,7 +52,9 @@ ROUTES = (
 
 def _ask(method: str, path: str, client: tuple[str, int] = ("127.0.0.1", 1), **more: Any) -> httpx2.Response:
     async def ask() -> httpx2.Response:
-        transport = httpx2.ASGITransport(Api(lambda: ROUTES, only_this_machine), client=client)
+        transport = httpx2.ASGITransport(
+            Api(lambda: ROUTES, only_this_machine, lambda error, scope: None), client=client
+        )
         async with httpx2.AsyncClient(transport=transport, base_url="http://127.0.0.1") as http:
             return await http.request(method, path, **more)
 

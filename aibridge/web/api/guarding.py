@@ -17,9 +17,8 @@ ADMIN = "admin key"
 def only_this_machine(scope: Scope) -> str:
     """The guard where there is no admin key."""
     if not from_this_machine(scope):
-        raise BridgeError(
-            Kind.FORBIDDEN, "/api is only for this machine; set access.admin_key and send it as bearer"
-        )
+        sentence = "/api is only for this machine; set access.admin_key and send it as bearer"
+        raise BridgeError(Kind.FORBIDDEN, sentence, reason="not_this_machine")
     return THIS_MACHINE
 
 
@@ -34,7 +33,8 @@ class AdminGuard:
         if self.key is None:
             return only_this_machine(scope)
         if not self._brings_key(scope):
-            raise BridgeError(Kind.INVALID_KEY, "/api needs the admin key: send access.admin_key as bearer")
+            sentence = "/api needs the admin key: send access.admin_key as bearer"
+            raise BridgeError(Kind.INVALID_KEY, sentence, reason="no_admin_key")
         return ADMIN
 
     def may_see(self, scope: Scope) -> bool:

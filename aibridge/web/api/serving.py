@@ -29,8 +29,14 @@ DOCUMENT = "/api/openapi.json"
 class Api:
     """The ASGI application below `/api/`. The table of routes is made with the first request."""
 
-    def __init__(self, routes: Callable[[], Iterable[ApiRoute]], admin: Admin) -> None:
-        self._routes, self._admin = routes, admin
+    def __init__(
+        self,
+        routes: Callable[[], Iterable[ApiRoute]],
+        admin: Admin,
+        refused: Callable[[BridgeError, Scope], None],
+    ) -> None:
+        """`refused` hears of errors, and knows which of them refuse somebody."""
+        self._routes, self._admin, self._refused = routes, admin, refused
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -39,6 +45,7 @@ class Api:
         except ClientLeft:
             return
         except BridgeError as error:
+            self._refused(error, scope)
             await send_error(send, error)
             return
         await answer(scope, receive, send)
