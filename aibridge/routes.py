@@ -4,6 +4,7 @@ Bridged routes are served before Starlette sees them: they are the hot path. Wha
 and what lives longer than a configuration, is in `app`.
 """
 
+from functools import partial
 from typing import Any, Protocol
 
 from starlette.applications import Starlette
@@ -20,6 +21,7 @@ from aibridge.web.api import AdminGuard, Api, ApiRoute, KeyRoutes, Reloaded, Run
 from aibridge.web.bridge_routes import bridge_routes
 from aibridge.web.callers import Door
 from aibridge.web.health_routes import healthz, metrics, readiness
+from aibridge.web.kept_routes import KeptRoute
 from aibridge.web.mcp_routes import PATH as MCP_PATH
 from aibridge.web.mcp_routes import McpRoute
 from aibridge.web.models_routes import models
@@ -81,7 +83,12 @@ class Routes:
         )
         self._hot = bridge_routes(lambda: running.rooms().bridge, door, config)
         self._mcp = McpRoute(lambda: running.rooms().endpoint, door)
-        self._passthrough = _passthrough(config, running, door)
+        self._elsewhere = KeptRoute(
+            answers=lambda: running.rooms().bridge.translations.keeping,
+            door=door,
+            elsewhere=_passthrough(config, running, door),
+            kept_upstream=partial(_speak, config, "responses"),
+        )
         self._rest = _rest(config, running, door)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -109,7 +116,12 @@ class Routes:
             return None, scope
         upstream, path = target
         scope = {**scope, "aibridge.upstream": upstream, "aibridge.path": path}
-        return hot.get(path, self._passthrough), scope
+        return hot.get(path, self._elsewhere), scope
+
+
+def _speak(config: Config, api: str, name: str | None) -> bool:
+    """Whether the upstream `name`, or any, speaks `api`."""
+    return any(api in each.apis for known, each in config.upstreams.items() if name in (None, known))
 
 
 def _passthrough(config: Config, running: Running, door: Door) -> Passthrough:

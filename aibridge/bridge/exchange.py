@@ -230,6 +230,7 @@ class Exchange:
             return
         if pointers := asking.request.pointers(self._shown_id, turn, results):
             await self._pointing.keep(pointers, plan.whose)
+        await asking.upstream.keep(self.view.shown)
         if plan.recall.keeps:
             hid = asking.request.unit(turn, results, plan.manner.separator, asking.send_back)
             if hid is not None:

@@ -1,7 +1,8 @@
 """Answers that aibridge keeps because their upstream does not: to go on from, to refer to, to read again.
 
 An answer rests under its id with the items that its request brought and the id of the one before it; the
-ids of its items lead to it. Whose they are is part of the key: nobody else finds them.
+ids of its items lead to it. Whose they are is part of the key: nobody else finds them. What a client reads
+again is kept beside that, as it saw it: an answer with hidden rounds is made of several kept ones.
 """
 
 import hashlib
@@ -11,6 +12,7 @@ from typing import Any, NamedTuple
 
 from aibridge.bridge.lately import Lately
 from aibridge.bridge.ports import AnswerStore
+from aibridge.dialects.base import Shown
 from aibridge.errors import BridgeError, Kind
 
 Json = Mapping[str, Any]
@@ -31,6 +33,7 @@ class Keeping:
     def __init__(self, store: AnswerStore | None = None) -> None:
         """`store` is shared by all workers; without one they last as long as the process."""
         self._kept = Lately(store, "answers")
+        self._shown = Lately(store, "answers", fresh=0.0)  # what another process deleted is gone at once
 
     async def before(self, previous: Any, owner: Owner) -> list[Json]:
         """The items of all answers up to `previous`, each with its request's, oldest first.
@@ -70,6 +73,32 @@ class Keeping:
         stored = {_key(id_, owner): _dumps(content) for id_, content in contents.items()}
         await self._kept.put(stored, caller=owner.caller, user=owner.user)
 
+    async def keep_shown(self, shown: Shown, rounds: Sequence[str], owner: Owner) -> None:
+        """Keep an answer as its client has it; `rounds`: the kept answers that it was made of."""
+        answer = json.loads(shown.answer)
+        content = {"answer": answer, "brought": json.loads(shown.brought), "rounds": list(rounds)}
+        stored = {_shown_key(answer["id"], owner): _dumps(content)}
+        await self._shown.put(stored, caller=owner.caller, user=owner.user)
+
+    async def shown(self, id_: str, owner: Owner) -> Json | None:
+        """The `answer` that its client has under this id, and what its request `brought`."""
+        found = await self._shown.get([_shown_key(id_, owner)])
+        return next((json.loads(content) for content in found.values()), None)
+
+    async def delete(self, id_: str, owner: Owner) -> bool:
+        """Delete an answer with all that it was made of; False where there is none.
+
+        Raises BridgeError (503).
+        """
+        shown = await self.shown(id_, owner)
+        if shown is None:
+            return False
+        rounds = await self._get(shown["rounds"], owner)
+        items = (item["id"] for each in rounds.values() for item in each["output"])
+        await self._kept.delete(_key(each, owner) for each in (*rounds, *items))
+        await self._shown.delete([_shown_key(id_, owner)])
+        return True
+
     async def _items(self, ids: Sequence[str], owner: Owner) -> dict[str, Any]:
         """Items by their ids: each rests in its answer."""
         leads = {lead["answer"] for lead in (await self._get(ids, owner)).values() if "answer" in lead}
@@ -89,6 +118,10 @@ def _refers(item: Any) -> bool:
 
 def _key(id_: str, owner: Owner) -> str:
     return hashlib.sha256(f"{owner.caller}\n{id_}".encode()).hexdigest()
+
+
+def _shown_key(id_: str, owner: Owner) -> str:
+    return _key(f"shown {id_}", owner)
 
 
 def _dumps(content: Any) -> bytes:

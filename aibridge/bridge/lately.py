@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 import structlog
 
 from aibridge.bridge.ports import AnswerStore
+from aibridge.errors import BridgeError, Kind
 
 log = structlog.get_logger(__name__)
 FRESH = 60.0
@@ -30,9 +31,10 @@ class Lately:
         store: AnswerStore | None,
         what: str,
         clock: Callable[[], float] = time.monotonic,
+        fresh: float = FRESH,
     ) -> None:
-        """`what` rests there, for the log; `clock` tells seconds."""
-        self._store, self._what, self._clock = store, what, clock
+        """`what` rests there, for the log; `clock` tells seconds; `fresh`: how long it is not read again."""
+        self._store, self._what, self._clock, self._fresh = store, what, clock, fresh
         self._known: OrderedDict[str, tuple[float, bytes | None]] = OrderedDict()
         self._size = 0
 
@@ -64,11 +66,24 @@ class Lately:
         for key, content in contents.items():
             self._know(key, content, at)
 
+    async def delete(self, keys: Iterable[str]) -> None:
+        """Keep nothing under `keys` any more. Raises BridgeError (503) where the store fails."""
+        gone = list(keys)
+        if self._store is not None:
+            try:
+                await self._store.delete(gone)
+            except Exception as error:
+                log.error(f"{self._what} could not be deleted", error=type(error).__name__)
+                sentence = "the database that keeps answers is away; delete it again later"
+                raise BridgeError(Kind.OVERLOADED, sentence, retry_after=1) from error
+        for key in gone:
+            self._know(key, None, self._clock())
+
     def _is_fresh(self, key: str) -> bool:
         if key not in self._known:
             return False
         at, content = self._known[key]
-        return content is None or self._store is None or self._clock() - at < FRESH
+        return content is None or self._store is None or self._clock() - at < self._fresh
 
     def _know(self, key: str, content: bytes | None, at: float) -> None:
         if key in self._known:

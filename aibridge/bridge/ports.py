@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequen
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
+from aibridge.dialects.base import Shown
 from aibridge.facts import AttemptHeard
 from aibridge.nouns import Call, Offer, Quirks, Result, SendBack, Tool
 from aibridge.tracing import Trace
@@ -58,6 +59,10 @@ class Upstream(Protocol):
 
     def learn(self, quirks: Quirks) -> None:
         """It refused `quirks`, and answered without: they are left out from now on."""
+        ...
+
+    async def keep(self, shown: Callable[[], Shown | None]) -> None:
+        """Keep the whole answer to be read again, where the upstream itself does not."""
         ...
 
     def resolve(self, model: str) -> str:
@@ -151,6 +156,10 @@ class AnswerStore(Protocol):
 
         Every worker has them when this returns.
         """
+        ...
+
+    async def delete(self, keys: Sequence[str]) -> None:
+        """Keep nothing under `keys` any more."""
         ...
 
 

@@ -4,14 +4,14 @@ To the engine such an upstream speaks the client's dialect. What the words mean 
 `dialects.translating`, what has to be kept between requests to `keeping`.
 """
 
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from aibridge.bridge.keeping import Keeping, Owner
 from aibridge.bridge.ports import Answer, HeaderPairs, Router, Upstream
-from aibridge.dialects.base import InvalidAnswer
+from aibridge.dialects.base import InvalidAnswer, Shown
 from aibridge.dialects.translating import TRANSLATORS, Asked, Translation, Translator
 from aibridge.errors import BridgeError, Kind, UpstreamRefused
 from aibridge.facts import AttemptHeard
@@ -89,6 +89,8 @@ class Translated:
         self.apis: Collection[str] = (translator.source,)
         self._upstream, self._translator = upstream, translator
         self._keeping, self._owner = keeping, owner
+        self._kept: list[str] = []
+        """Ids of the answers of this exchange's rounds."""
 
     @property
     def quirks(self) -> Quirks:
@@ -161,10 +163,17 @@ class Translated:
         told = f"translated to {self._translator.target}"
         return (told, *([f"not translated: {', '.join(left_out)}"] if left_out else []))
 
-    async def keep(self, asked: Asked, translation: Translation) -> None:
-        """Keep the answer, before its client can come back with it."""
+    async def keep_round(self, asked: Asked, translation: Translation) -> None:
+        """Keep the answer of a round, before its client can come back with it."""
         if asked.keeps and translation.kept:
             await self._keeping.keep(translation.kept, asked.own_input, self._owner)
+            self._kept.append(translation.kept["id"])
+
+    async def keep(self, shown: Callable[[], Shown | None]) -> None:
+        """Keep the whole answer, if its rounds were."""
+        whole = shown() if self._kept else None
+        if whole is not None:
+            await self._keeping.keep_shown(whole, self._kept, self._owner)
 
 
 class _Answer:
@@ -195,7 +204,7 @@ class _Answer:
             shown = self._shown(piece)
             self._over = not piece or self._translation.ended
             if self._over:
-                await self._upstream.keep(self._asked, self._translation)
+                await self._upstream.keep_round(self._asked, self._translation)
             if shown:
                 return shown
         return b""

@@ -123,6 +123,16 @@ class Pointer:
     """Results of hidden calls that it waits for there, in the dialect's JSON; the next request has them."""
 
 
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """An answer as its client has it, for clients that read it again by its id."""
+
+    answer: str
+    """The whole answer, as JSON."""
+    brought: str
+    """What its request brought, as a JSON array."""
+
+
 class Round(Protocol):
     """One upstream answer on its way to the client."""
 
@@ -170,6 +180,10 @@ class View(Protocol):
 
     def failure(self, error: BridgeError | UpstreamRefused) -> bytes:
         """The event that ends the stream in an error."""
+        ...
+
+    def shown(self) -> Shown | None:
+        """The answer before its end leaves; None where the dialect has no way to read it again."""
         ...
 
     def close(self) -> bytes:

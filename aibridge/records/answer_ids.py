@@ -37,6 +37,10 @@ class AnswerIds:
         owner = self._owners.columns(caller, user)
         await self._asking.ask(lambda: self._put(contents, owner))
 
+    async def delete(self, ids: Sequence[str]) -> None:
+        """Keep nothing under `ids`: committed when this returns. Raises DatabaseFailing."""
+        await self._asking.ask(lambda: self._delete(ids))
+
     def _get(self, ids: Sequence[str]) -> Mapping[str, bytes]:
         table = answer_ids.c
         wanted = sa.and_(table.id.in_(ids), table.kept_at > datetime.now(UTC) - KEPT_FOR)
@@ -53,3 +57,7 @@ class AnswerIds:
                 connection.execute(sa.delete(answer_ids).where(answer_ids.c.kept_at <= now - KEPT_FOR))
             connection.execute(sa.delete(answer_ids).where(answer_ids.c.id.in_(list(contents))))
             connection.execute(sa.insert(answer_ids), rows)
+
+    def _delete(self, ids: Sequence[str]) -> None:
+        with self._store.writing() as connection:
+            connection.execute(sa.delete(answer_ids).where(answer_ids.c.id.in_(ids)))

@@ -98,6 +98,9 @@ class Upstream:
         self._learned.quirks |= quirks
         log.warning("an upstream refuses what aibridge adds", upstream=self.name, left_out=quirks.words())
 
+    async def keep(self, _shown: object) -> None:
+        """Its answers are its own to keep."""
+
     def health(self) -> dict[str, Any]:
         """How it does, for `/readyz` and metrics."""
         return {

@@ -46,6 +46,9 @@ class JsonView:
         """An error object as an event; only streams end in one."""
         return error_event(error)
 
+    def shown(self) -> None:
+        """A completion is not read again."""
+
     def close(self) -> bytes:
         """The client's body."""
         last, reader = self.bodies[-1], self.readers[-1]

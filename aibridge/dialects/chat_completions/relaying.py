@@ -55,6 +55,9 @@ class StreamView:
         """An error object as an event."""
         return error_event(error)
 
+    def shown(self) -> None:
+        """A completion is not read again."""
+
     def close(self) -> bytes:
         """The usage chunk, where the client asked and none passed already, and `[DONE]`."""
         if self._face.failed:

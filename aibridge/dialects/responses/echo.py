@@ -1,6 +1,6 @@
 """What a response object echoes of its request, as the client asked it: tools, choice, references."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from aibridge.wire.json_text import ObjectText, item_spans, replace_items
 
@@ -11,9 +11,15 @@ IDENTITY = ("id", "created_at", "model", "previous_response_id", "tools", "tool_
 class Echo:
     """The request's part in response objects."""
 
-    def __init__(self, injected: frozenset[str], asked: Mapping[str, str]) -> None:
-        """`asked`: fields that were changed on their way upstream, as the client's JSON texts."""
+    def __init__(
+        self, injected: frozenset[str], asked: Mapping[str, str], brought: Callable[[], str]
+    ) -> None:
+        """`asked`: fields that were changed on their way upstream, as the client's JSON texts.
+
+        `brought` gives the request's own items, as a JSON array.
+        """
         self._injected, self._asked = injected, asked
+        self.brought = brought
 
     def changes(self, response: ObjectText) -> dict[str, str]:
         """What of `response` the client has to see otherwise."""

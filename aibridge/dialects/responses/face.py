@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from aibridge.dialects import openai_errors
-from aibridge.dialects.base import Manner
+from aibridge.dialects.base import Manner, Shown
 from aibridge.dialects.responses.echo import Echo
 from aibridge.dialects.responses.items import sentence
 from aibridge.dialects.responses.reading import Draft
@@ -129,6 +129,13 @@ class Face:
     def output(self) -> str:
         """The items that the client has, as a JSON array."""
         return "[" + ",".join(self.items[at] for at in sorted(self.items)) + "]"
+
+    def shown(self) -> Shown | None:
+        """The response as the terminal event will have it, and what was asked."""
+        if self.terminal is None:
+            return None
+        response = ObjectText.read(self.terminal[1].source("response"))
+        return Shown(response.replace(self.final(response, self.usages)), self.echo.brought())
 
     def close(self) -> bytes:
         """The one terminal event."""

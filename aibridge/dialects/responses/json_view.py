@@ -6,7 +6,7 @@ it is the last body with the id of round 1, the visible items of all turns, and 
 
 from collections.abc import Sequence
 
-from aibridge.dialects.base import InvalidAnswer, Manner, Turn
+from aibridge.dialects.base import InvalidAnswer, Manner, Shown, Turn
 from aibridge.dialects.bodies import read_answer
 from aibridge.dialects.naming import Names
 from aibridge.dialects.responses.echo import Echo
@@ -61,6 +61,10 @@ class JsonView:
     def failure(self, error: BridgeError | UpstreamRefused) -> bytes:
         """Nothing: only streams end in an event."""
         return b""
+
+    def shown(self) -> Shown:
+        """The body, and what was asked."""
+        return Shown(self.close().decode(), self._echo.brought())
 
     def close(self) -> bytes:
         """The client's body."""

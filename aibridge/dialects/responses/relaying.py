@@ -7,7 +7,7 @@ are counted anew. The terminal event is held until what was hidden is kept, and 
 import re
 from collections.abc import Sequence
 
-from aibridge.dialects.base import InvalidAnswer, Manner, Turn
+from aibridge.dialects.base import InvalidAnswer, Manner, Shown, Turn
 from aibridge.dialects.naming import Names
 from aibridge.dialects.responses.echo import Echo
 from aibridge.dialects.responses.face import Face
@@ -62,6 +62,10 @@ class StreamView:
         """`response.failed`."""
         ends = self.shown_calls.settle({}) if self.shown_calls else b""
         return ends + self.face.failure(error)
+
+    def shown(self) -> Shown | None:
+        """The response of the terminal event, and what was asked."""
+        return self.face.shown()
 
     def close(self) -> bytes:
         """The terminal event."""

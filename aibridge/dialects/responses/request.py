@@ -209,7 +209,7 @@ class ResponsesRequest:
         """What the client sees of the injected `tools` and of all rounds."""
         names = Names(frozenset(tool.name for tool in tools), self.tool_names)
         asked = {key: self._source.source(key) for key in ("previous_response_id",) if key in self._changes}
-        echo = Echo(frozenset(tool.name for tool in tools), asked)
+        echo = Echo(frozenset(tool.name for tool in tools), asked, self._brought)
         # Texts of two turns would not be JSON: then hidden turns' texts are not shown.
         kind = StreamView if self.asked.streamed else JsonView
         return kind(names, tools, echo, manner, one_text=wants_json(self._value))
@@ -217,8 +217,10 @@ class ResponsesRequest:
     @property
     def _input(self) -> str:
         """The input as a list."""
-        if "input" in self._changes:
-            return self._changes["input"]
+        return self._changes["input"] if "input" in self._changes else self._brought()
+
+    def _brought(self) -> str:
+        """The client's own input as a list."""
         asked = self._value.get("input")
         if isinstance(asked, str):
             return f'[{{"type":"message","role":"user","content":{self._source.source("input")}}}]'

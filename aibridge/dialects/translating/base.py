@@ -10,6 +10,9 @@ from typing import Any, Protocol
 
 from aibridge.nouns import SendBack
 
+KEPT = "resp_aib"
+"""How ids of answers begin that aibridge keeps itself."""
+
 
 @dataclass(frozen=True, slots=True)
 class Asked:

@@ -11,6 +11,7 @@ from typing import Any
 from aibridge.dialects.chat_completions.calls import Draft
 from aibridge.dialects.chat_completions.reading import CUT_SHORT, REASONING, Reader, calls_in, first_choice
 from aibridge.dialects.naming import Names
+from aibridge.dialects.translating.base import KEPT
 from aibridge.dialects.translating.responses_to_chat import response as responses
 from aibridge.dialects.translating.responses_to_chat.items import (
     CustomCall,
@@ -25,8 +26,6 @@ from aibridge.wire.json_text import dumps
 from aibridge.wire.sse import encode
 
 Json = dict[str, Any]
-OURS = "resp_aib"
-"""How ids of answers begin that aibridge keeps itself."""
 UNDERSTOOD = frozenset({"role", "content", "tool_calls", "refusal", "annotations", "audio", *REASONING})
 
 
@@ -106,7 +105,7 @@ class Answering:
         created = chunk.get("created")
         when = created if isinstance(created, int) and created > 0 else int(time.time())
         model = self._reader.model or self._value.get("model") or ""
-        self._response = responses.begun(self._value, OURS + secrets.token_hex(16), when, model)
+        self._response = responses.begun(self._value, KEPT + secrets.token_hex(16), when, model)
         self._emit("response.created", response=self._response)
         self._emit("response.in_progress", response=self._response)
 

@@ -1,79 +1,21 @@
 """Clients of the Responses API on an upstream that has chat completions alone, over sockets."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import openai
 import pytest
-from mcp.server import MCPServer
 from openai.types.responses import Response as Answer
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
+from tests.bridge.translated.asking import client
 from tests.support.bridged import Bridged, bridged, configuration
 from tests.support.chatting import Chatting, calling, chatting, chunk, saying, stream
 
 Json = dict[str, Any]
 SHELL = {"type": "function", "name": "shell", "parameters": {"type": "object", "properties": {}}}
 PATCH = {"type": "custom", "name": "apply_patch", "description": "Edits files."}
-
-
-def clock() -> MCPServer:
-    """One tool that aibridge injects."""
-    server = MCPServer("clock")
-
-    @server.tool()
-    def now(city: str) -> str:
-        """The time in a city."""
-        return f"noon in {city}"
-
-    return server
-
-
-@pytest.fixture(scope="module")
-def model() -> Iterator[Chatting]:
-    """The upstream."""
-    with chatting() as model:
-        yield model
-
-
-@pytest.fixture(scope="module")
-def bridge(model: Chatting, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bridged]:
-    """The bridge in front of it."""
-    folder = tmp_path_factory.mktemp("translated")
-    config = configuration(folder, f"http://127.0.0.1:{model.port}/v1")
-    config["upstreams"]["up"] |= {"apis": ["chat_completions"], "retries": 0}
-    config["mcp_servers"] = {}
-    with bridged(folder, config, {"clock": clock()}) as bridge:
-        yield bridge
-
-
-@pytest.fixture
-def says(model: Chatting) -> Iterator[Chatting]:
-    """The upstream with nothing said or asked before."""
-    model.asked.clear()
-    model.script = lambda body: saying("Hel", "lo")
-    yield model
-
-
-CLIENTS: dict[tuple[int, str], openai.OpenAI] = {}
-
-
-@pytest.fixture(autouse=True)
-def closed_clients() -> Iterator[None]:
-    """Nothing is left open."""
-    yield
-    while CLIENTS:
-        CLIENTS.popitem()[1].close()
-
-
-def client(bridge: Bridged, key: str = "one") -> openai.OpenAI:
-    """A client of the caller `key`."""
-    if (bridge.port, key) not in CLIENTS:
-        base = f"http://127.0.0.1:{bridge.port}/v1"
-        CLIENTS[bridge.port, key] = openai.OpenAI(base_url=base, api_key=key, max_retries=0)
-    return CLIENTS[bridge.port, key]
 
 
 def streamed(bridge: Bridged, **asked: Any) -> Answer:
