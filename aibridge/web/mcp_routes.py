@@ -8,7 +8,7 @@ from starlette.types import ASGIApp, Receive, Send
 from aibridge.bridge.ports import Tracing
 from aibridge.bridge.story import Story
 from aibridge.dialects.base import Asked
-from aibridge.errors import BridgeError
+from aibridge.errors import BridgeError, Kind
 from aibridge.facts import Listener
 from aibridge.nouns import Call, Result, Tool
 from aibridge.web.callers import Door, Lease, release
@@ -31,6 +31,8 @@ class McpRoute:
         lease: Lease | None = None
         try:
             caller = self.door.identify(scope)
+            if scope["method"] == "GET":
+                raise _nothing_to_hear()
             endpoint = self.endpoint()
             lease = await self.door.admit(caller, 0)
         except BridgeError as error:
@@ -41,6 +43,15 @@ class McpRoute:
             await endpoint({**scope, "aibridge.caller": caller}, receive, send)
         finally:
             release(lease)
+
+
+def _nothing_to_hear() -> BridgeError:
+    """A stream of what a server says unasked: 405, by MCP's specification, where it has nothing to say.
+
+    Clients would hold it open for as long as they live, and with it what a reload left behind.
+    """
+    sentence = "/mcp takes POST: it keeps no sessions, so that nothing would come on a stream"
+    return BridgeError(Kind.METHOD_NOT_ALLOWED, sentence, headers=((b"allow", b"POST"),))
 
 
 def tell_call(

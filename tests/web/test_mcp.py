@@ -133,6 +133,11 @@ def test_a_client_that_leaves_cancels_its_call(server: Bridged, gate: Gate) -> N
         assert [call["status"] for call in recorded()] == ["cancelled"]
 
 
+def test_no_client_can_hold_a_stream_open_on_which_nothing_comes(server: Bridged) -> None:
+    got = send(server.port, headers=[("accept", "text/event-stream")], method="GET", path="/mcp")
+    assert (got.status, got.header("allow"), got.error["code"]) == (405, "POST", "method_not_allowed")
+
+
 def test_a_page_of_another_origin_and_an_unknown_key_are_refused(server: Bridged) -> None:
     refused = send(server.port, b"{}", [("origin", "https://evil.example")], path="/mcp")
     assert refused.status == 403
