@@ -50,7 +50,8 @@ lock: .venv/.dev ## pin all dependencies anew, with hashes and without any host
 	.venv/bin/uv pip compile pyproject.toml --extra dev $(LOCK) -o requirements-dev.txt
 	for each in clients servers sqlite; do .venv/bin/uv pip compile tests/end_to_end/requirements-$$each.in \
 		$(LOCK) -o tests/end_to_end/requirements-$$each.txt; done
-SOAKS := tests/end_to_end/test_soak.py tests/tools/test_soak.py tests/end_to_end/test_reconciliation.py
+SOAKS := $(addprefix tests/end_to_end/test_,soak.py reconciliation.py crashes.py workers.py reloading.py) \
+	tests/tools/test_soak.py tests/web/test_large_uploads.py
 LOCK := --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-annotate --no-header
 

@@ -1,9 +1,7 @@
 """Several workers on one port: started, watched, started again and stopped by a process that serves nothing.
 
-Each worker is forked with the product loaded, so that one that died is back at once. On Linux each has a
-socket of its own on the port (SO_REUSEPORT): the kernel spreads connections evenly by their hash, where a
-shared one would give most to whichever process wakes first. The supervisor keeps all of them open, so that
-connections wait for the successor of a worker that died. Elsewhere the workers share one socket.
+Each worker is forked with the product loaded, so that one that died is back at once. What they listen on is
+left to `listening`.
 """
 
 import contextlib
@@ -13,11 +11,10 @@ import select
 import shutil
 import signal
 import socket
-import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
@@ -27,8 +24,9 @@ import structlog
 import typer
 
 from aibridge.app import create_app
+from aibridge.cli.listening import Listening
 from aibridge.cli.options import fail
-from aibridge.cli.running import bind, serve_with, url_of
+from aibridge.cli.running import serve_with
 from aibridge.cli.serving import Serving
 from aibridge.config import Config, Source, keep_fixed
 from aibridge.errors import ConfigError
@@ -39,6 +37,8 @@ LIVED = 10.0
 """Seconds after which a worker that dies has lived well, and its successor starts at once."""
 PAUSE, LONGEST_PAUSE = 0.5, 30.0
 """Seconds before a worker starts again that died soon; doubled each time."""
+PATIENCE = 2.0
+"""Seconds of such a pause from which on connections do not wait for the worker."""
 ENDING = 30.0
 """Seconds beyond the grace after which a worker that does not end is killed."""
 Read = Callable[[], Config]
@@ -53,31 +53,19 @@ def supervise(settings: Config, read: Read) -> None:
     """
     if not hasattr(os, "fork"):
         fail("server.workers above 1 needs a system with fork; run one worker here")
-    sockets = _bind(settings)
+    listening = Listening(settings.server.host, settings.server.port, settings.server.workers)
     import_module("aibridge.records.opening")  # else every worker loads SQLAlchemy when it starts
     logging.configure(settings.telemetry.log, settings.secrets())
-    url = url_of(sockets[0])
-    typer.echo(f"aibridge listens on {url}; point clients at {url}/v1", err=True)
+    typer.echo(f"aibridge listens on {listening.url}; point clients at {listening.url}/v1", err=True)
     if settings.bridge.recall == "memory":
         log.warning("bridge.recall memory: each worker only knows its own hidden turns; write on")
     folder = Path(tempfile.mkdtemp(prefix="aibridge-"))
     try:
-        problem = Supervisor(settings, read, sockets, folder).run()
+        problem = Supervisor(settings, read, listening, folder).run()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     if problem is not None:
         fail(problem)
-
-
-def _bind(settings: Config) -> list[socket.socket]:
-    """A socket for each worker, all on one port that nobody else listens on."""
-    server = settings.server
-    first = bind(server.host, server.port)
-    if sys.platform != "linux":
-        return [first] * server.workers
-    port = first.getsockname()[1]
-    first.close()  # it was free; a socket that shares a port only shares it with such as want that too
-    return [bind(server.host, port, shared=True) for _ in range(server.workers)]
 
 
 @dataclass(slots=True)
@@ -97,13 +85,13 @@ class _Child:
 class Supervisor:
     """Looks after the workers."""
 
-    def __init__(self, settings: Config, read: Read, sockets: Sequence[socket.socket], folder: Path) -> None:
-        self._settings, self._read, self._sockets, self._folder = settings, read, sockets, folder
+    def __init__(self, settings: Config, read: Read, listening: Listening, folder: Path) -> None:
+        self._settings, self._read, self._listening, self._folder = settings, read, listening, folder
         self._children: dict[int, _Child] = {}
         self._due: dict[int, float] = {}
         """When workers are to be started, by index."""
-        self._soon_dead = [0] * len(sockets)
-        self._served = [False] * len(sockets)
+        self._soon_dead = [0] * len(listening)
+        self._served = [False] * len(listening)
         self._round = 0
         self._kill_at: float | None = None
         self._problem: str | None = None
@@ -156,8 +144,7 @@ class Supervisor:
         self._stopping = True
         self._due.clear()
         self._kill_at = time.monotonic() + self._settings.server.shutdown_grace + ENDING
-        for listening in self._sockets:
-            listening.close()
+        self._listening.close()
         self._tell_all(signal.SIGTERM)
 
     def _end_grace(self) -> None:
@@ -207,7 +194,7 @@ class Supervisor:
         if self._stopping:
             return
         running = {each.index for each in self._children.values()}
-        for index in range(len(self._sockets)):
+        for index in range(len(self._listening)):
             if index not in running and index not in self._due:
                 self._due[index] = 0.0
 
@@ -232,6 +219,8 @@ class Supervisor:
         pause = min(PAUSE * 2 ** (soon - 2), LONGEST_PAUSE) if soon > 1 else 0.0
         log.error("a worker died; it is started again", worker=child.index, status=status, pause=pause)
         self._due[child.index] = time.monotonic() + pause
+        if pause >= PATIENCE:
+            self._listening.give_up(child.index)
 
     def _kill_late(self) -> None:
         if self._kill_at is not None and time.monotonic() > self._kill_at:
@@ -250,6 +239,7 @@ class Supervisor:
             self._start(index)
 
     def _start(self, index: int) -> None:
+        self._listening.of(index)
         ours, theirs = socket.socketpair()
         pid = os.fork()
         if pid == 0:
@@ -270,11 +260,8 @@ class Supervisor:
             # Whoever holds these after the supervisor's death keeps the others from seeing it.
             for held in (ours, self._awake, self._wakes, *(each.channel for each in self._children.values())):
                 held.close()
-            for at, listening in enumerate(self._sockets):
-                if listening is not self._sockets[index] and at != index:
-                    listening.close()
-            worker = Worker(index, len(self._sockets), self._folder)
-            status = work(self._settings, self._read, worker, self._sockets[index], channel)
+            worker = Worker(index, len(self._listening), self._folder)
+            status = work(self._settings, self._read, worker, self._listening.take(index), channel)
         except BaseException:
             traceback.print_exc()
         finally:

@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import os
 from pathlib import Path
 
 from tests.support.bridge import Bridge
@@ -22,7 +23,7 @@ from tests.support.raw import (
 )
 from tests.support.serving import Model
 
-TIMES = 12
+TIMES = 24 if os.environ.get("AIBRIDGE_SOAK") else 4
 
 
 def _bridge(folder: Path, base_url: str) -> Bridge:
@@ -50,7 +51,7 @@ def test_an_answer_seen_whole_is_completed_however_soon_the_kill(model: Model, t
     for number in range(TIMES):
         bridge.start()
         try:
-            _kill_at_the_end(bridge, streamed=number % 2 == 0, said=f"count {1 + number * 7}")
+            _kill_at_the_end(bridge, streamed=number % 2 == 0, said=f"count {1 + number * 21}")
         finally:
             bridge.program.stop()
         if number == 0:

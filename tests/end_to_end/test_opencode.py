@@ -73,10 +73,13 @@ def _summarises(asked: Asked) -> bool:
     return "bash" not in [tool["function"]["name"] for tool in asked.body.get("tools") or ()]
 
 
-def test_opencode_runs_its_own_tool(opencode: Start, base_url: str) -> None:
-    events = opencode(base_url).run('call bash {"command":"echo hi","description":"d"}')
+def test_opencode_runs_its_own_tool(opencode: Start, bridge: Bridge) -> None:
+    events = opencode(bridge.base_url).run('call bash {"command":"echo hi","description":"d"}')
     assert _tools(events) == ["bash"]
     assert "bash answered: hi" in _texts(events)
+    record = bridge.ended()
+    assert record["client"] == "opencode", "it is recognised"
+    assert record["session_id"].startswith("ses_")
 
 
 def test_opencode_gets_an_answer_made_with_an_injected_tool(
@@ -123,10 +126,3 @@ def test_opencode_would_forget_if_it_were_shown_the_sum(
 ) -> None:
     opencode(bridge.base_url, {"x-aibridge-usage": "sum"}).run(EIGHT_HIDDEN_ROUNDS)
     assert any(_summarises(each) for each in model.asked)
-
-
-def test_opencode_is_recognised_in_the_records(opencode: Start, bridge: Bridge) -> None:
-    opencode(bridge.base_url).run("say hello")
-    record = bridge.ended()
-    assert record["client"] == "opencode"
-    assert record["session_id"].startswith("ses_")

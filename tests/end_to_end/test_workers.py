@@ -122,6 +122,18 @@ def test_a_killed_worker_takes_only_its_own_streams_along(tmp_path: Path) -> Non
         assert '"worker": 1' in bridge.log and "a worker died" in bridge.log
 
 
+def test_nobody_waits_for_a_worker_that_dies_again_and_again(tmp_path: Path) -> None:
+    """From its fourth end in a row on it has a pause of seconds, in which the other one gets everything."""
+    with raw_upstream(answer_plainly) as upstream, serving(tmp_path, upstream, 2) as bridge:
+        steady = pids(bridge)[1]
+        for _ in range(4):
+            killed = pids(bridge)[0]
+            os.kill(killed, signal.SIGKILL)
+        eventually(lambda: _listeners(bridge.port) == 1, 30, "its socket's end")
+        assert bridge.readiness()["worker"]["pid"] == steady
+        assert pids(bridge)[0] != killed and _listeners(bridge.port) == 2
+
+
 def test_a_scrape_tells_of_all_workers_whichever_answers(tmp_path: Path) -> None:
     with raw_upstream(answer_plainly) as upstream, serving(tmp_path, upstream, 2) as bridge:
         pids(bridge)
@@ -199,6 +211,12 @@ def test_workers_end_when_their_supervisor_is_killed(tmp_path: Path) -> None:
         pids(bridge)
         bridge.kill()
         eventually(lambda: not answers(f"{bridge.url}/healthz"), 20, "the end of the workers")
+
+
+def _listeners(port: int) -> int:
+    """How many sockets listen on `port`, whichever processes hold them."""
+    rows = (line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:])
+    return sum(row[3] == "0A" and row[1].endswith(f":{port:04X}") for row in rows)
 
 
 def _ended(bridge: Bridge, status: str) -> int:

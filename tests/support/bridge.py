@@ -105,7 +105,7 @@ class Bridge:
 
     def readiness(self) -> Json:
         """What /readyz says."""
-        with httpx2.Client(trust_env=False) as client:
+        with httpx2.Client(trust_env=False, timeout=60) as client:
             told: Json = client.get(f"{self.url}/readyz").json()
         return told
 
