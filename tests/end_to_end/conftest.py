@@ -16,7 +16,16 @@ def shared_bridge(shared_model: Model, tmp_path_factory: pytest.TempPathFactory)
     # Failures are scripted here, and have to reach the client as the upstream says them.
     as_it_is = {"retries": 0, "breaker": "off"}
     config = {
-        "upstreams": {"scripted": {"base_url": shared_model.base_url, **as_it_is}},
+        "upstreams": {
+            "scripted": {"base_url": shared_model.base_url, **as_it_is},
+            # The same by another name: its path makes it one that has chat completions alone.
+            "chatting": {
+                "base_url": shared_model.base_url,
+                "models": [],
+                "apis": ["chat_completions"],
+                **as_it_is,
+            },
+        },
         "mcp_servers": {"demo": {"command": sys.executable, "args": ["-m", "aibridge.demo.tools"]}},
     }
     with Bridge(tmp_path_factory.mktemp("bridge"), config) as bridge:

@@ -1,7 +1,8 @@
 """Clients of `/v1/responses`: the OpenAI SDKs, OpenAI's Agents SDK and the Vercel AI SDK, in all their ways.
 
 Each holds the same conversations, in which the model calls aibridge's tools and the client's at once; the
-model quotes all that it knows, and refuses a call without an answer.
+model quotes all that it knows, and refuses a call without an answer. It is asked in its own Responses API,
+and as an upstream that has chat completions alone: no client can tell.
 """
 
 import json
@@ -121,24 +122,36 @@ def agents(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
         yield running
 
 
+@pytest.fixture(params=["responses", "chat_completions"])
+def spoken(request: pytest.FixtureRequest) -> str:
+    """What the upstream speaks."""
+    return str(request.param)
+
+
+@pytest.fixture
+def door(bridge: Bridge, spoken: str) -> str:
+    """The base URL that leads there."""
+    return bridge.base_url if spoken == "responses" else f"{bridge.url}/chatting/v1"
+
+
 @pytest.fixture(params=[*PYTHON, *NODE, *AGENTS])
 def way(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
 @pytest.fixture
-def client(bridge: Bridge) -> Iterator[openai.OpenAI]:
-    with openai.OpenAI(base_url=bridge.base_url, api_key="dummy", max_retries=0) as client:
+def client(door: str) -> Iterator[openai.OpenAI]:
+    with openai.OpenAI(base_url=door, api_key="dummy", max_retries=0) as client:
         yield client
 
 
 @pytest.fixture
-def talk(request: pytest.FixtureRequest, way: str, client: openai.OpenAI, bridge: Bridge) -> Talk:
+def talk(request: pytest.FixtureRequest, way: str, client: openai.OpenAI, door: str) -> Talk:
     if way in PYTHON:
         read, follows = PYTHON[way]
         return _python(read, client, follows=follows)
     program: Program = request.getfixturevalue("agents" if way in AGENTS else "node")
-    return program.begin(way, bridge.base_url)
+    return program.begin(way, door)
 
 
 def _told(said: Said, way: str) -> list[str]:
@@ -150,33 +163,37 @@ def _lines(answer: str, way: str) -> list[str]:
     return sorted(answer.splitlines()) if way in FOLLOWS else answer.splitlines()
 
 
-def _assert_prefixes(model: Model, way: str) -> None:
+def _assert_prefixes(model: Model, way: str, spoken: str) -> None:
     """All was accepted, and each input begins with the one before, where inputs are whole and plain."""
     assert {each.status for each in model.asked} == {200}
-    if way not in FOLLOWS | REFERS:
+    if spoken == "chat_completions":  # whatever the client says by an id is said whole there
+        assert_each_begins_with_the_one_before([each.body["messages"] for each in model.asked])
+    elif way not in FOLLOWS | REFERS:
         assert_each_begins_with_the_one_before([each.body["input"] for each in model.asked])
 
 
-def test_a_hidden_call_is_run_unseen(talk: Talk, way: str, model: Model) -> None:
+def test_a_hidden_call_is_run_unseen(talk: Talk, way: str, spoken: str, model: Model) -> None:
     assert talk(opening('call add {"a":1,"b":2}')) == Said("add answered: 3", [])
     assert talk("say Bye.") == Said("Bye.", [])
     assert [each.round for each in model.asked] == [1, 2, 1]
-    _assert_prefixes(model, way)
+    _assert_prefixes(model, way, spoken)
 
 
-def test_a_turn_with_both_kinds_of_calls_reaches_the_model_whole(talk: Talk, way: str, model: Model) -> None:
+def test_a_turn_with_both_kinds_of_calls_reaches_the_model_whole(
+    talk: Talk, way: str, spoken: str, model: Model
+) -> None:
     said = talk(opening(MIXED))
     assert (_told(said, way), said.ran) == (_lines(MIXED_ANSWER, way), ["dark"])
-    _assert_prefixes(model, way)
+    _assert_prefixes(model, way, spoken)
 
 
-def test_hidden_and_mixed_turns_are_remembered(talk: Talk, way: str, model: Model) -> None:
+def test_hidden_and_mixed_turns_are_remembered(talk: Talk, way: str, spoken: str, model: Model) -> None:
     said = talk(opening(HIDDEN_THEN_MIXED))
     assert _told(said, way) == _lines(HIDDEN_THEN_MIXED_ANSWER, way)
     assert sorted(said.ran) == ["dark", "light"]
     assert _told(talk(opening(MIXED)), way) == _lines(MIXED_ANSWER, way)
     assert talk("say Bye.") == Said("Bye.", [])
-    _assert_prefixes(model, way)
+    _assert_prefixes(model, way, spoken)
 
 
 @pytest.mark.parametrize("read", [_create, _iterate, _stream])
