@@ -32,9 +32,7 @@ def shared_upstream() -> Iterator[RawUpstream]:
 @pytest.fixture
 def upstream(shared_upstream: RawUpstream) -> RawUpstream:
     """It has heard nothing yet."""
-    shared_upstream.heard.clear()
-    shared_upstream.answer = answer
-    return shared_upstream
+    return shared_upstream.anew(answer)
 
 
 def _config(upstream: RawUpstream, folder: Path, **parts: Any) -> dict[str, Any]:

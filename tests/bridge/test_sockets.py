@@ -1,26 +1,20 @@
 """Over real sockets: what a fault or a client that leaves must not leave behind is counted."""
 
-import json
-import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.bridge.saying import Said, Turn, completion, events
 from tests.support.bridged import Bridged, bridged, configuration
 from tests.support.raw import (
-    JSON_TYPE,
     STREAM_HEAD,
     RawUpstream,
     Talk,
-    connection,
+    asking,
     piece,
     raw_upstream,
     read_response,
-    request,
     whole,
 )
 from tests.support.waiting import eventually
@@ -66,15 +60,6 @@ def bridge(upstream: RawUpstream, house: House, tmp_path: Path) -> Iterator[Brid
         yield bridge
 
 
-@contextmanager
-def _asked(bridge: Bridged, **body: Any) -> Iterator[socket.socket]:
-    """A client that has asked."""
-    question = json.dumps({"model": "m-1", "messages": [{"role": "user", "content": "hi"}], **body})
-    with connection(bridge.port) as client:
-        client.sendall(request(bridge.port, question.encode(), [JSON_TYPE]))
-        yield client
-
-
 CUTS = {
     "before the call": _streamed(HIDDEN[: HIDDEN.index(b"Let me")], ended=False),
     "inside the call": _streamed(HIDDEN[: HIDDEN.index(b"house__echo") + 40], ended=False),
@@ -89,7 +74,7 @@ def test_an_upstream_that_hangs_up_is_an_error_event_in_a_whole_response(
 ) -> None:
     before = bridge.tasks()
     _play(upstream, *[_streamed(HIDDEN)] * earlier, CUTS[where])
-    with _asked(bridge, stream=True) as client:
+    with asking(bridge.port, stream=True) as client:
         got = read_response(client)  # raises where the response itself is cut
     assert got.status == 200
     assert got.body.split(b"\n\n")[-2].startswith(b'data: {"error":')
@@ -105,7 +90,7 @@ def test_an_upstream_that_hangs_up_after_tools_ran_is_not_asked_again(
 ) -> None:
     cut = whole(completion(Turn("Noon.")))[:-20]
     _play(upstream, whole(completion(Turn("", (ECHO,)))), cut)
-    with _asked(bridge) as client:
+    with asking(bridge.port) as client:
         got = read_response(client)
     assert got.status == 502
     assert got.header("x-should-retry") == "false"
@@ -119,7 +104,7 @@ def test_a_client_that_leaves_a_hanging_tool_cancels_it_and_frees_every_socket(
     before = bridge.tasks()
     body = _streamed(HANGING) if streamed else whole(completion(Turn("", (ECHO, HANG))))
     _play(upstream, body)
-    with _asked(bridge, stream=streamed):
+    with asking(bridge.port, stream=streamed):
         eventually(lambda: house.notes["hang began"], what="the call")
     eventually(lambda: house.notes["hang cancelled"], what="the end of the call")
     row = bridge.ended()

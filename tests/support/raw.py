@@ -100,6 +100,15 @@ def ask(port: int, headers: Pairs = (), **body: Any) -> Got:
     return send(port, json.dumps(asked).encode(), [JSON_TYPE, *headers])
 
 
+@contextmanager
+def asking(port: int, **body: Any) -> Iterator[socket.socket]:
+    """A client that has asked, and not read yet; it leaves at the end of the block."""
+    asked = {"model": "m-1", "messages": [{"role": "user", "content": "hi"}], **body}
+    with connection(port) as client:
+        client.sendall(request(port, json.dumps(asked).encode(), [JSON_TYPE]))
+        yield client
+
+
 @dataclass(frozen=True, slots=True)
 class Heard:
     """A request as an upstream got it."""
@@ -161,6 +170,12 @@ class RawUpstream:
     def base_url(self) -> str:
         """What an entry of `upstreams` names."""
         return f"http://127.0.0.1:{self.port}/v1"
+
+    def anew(self, answer: Answer) -> "RawUpstream":
+        """The same for another test: it has heard nothing yet."""
+        self.heard.clear()
+        self.answer = answer
+        return self
 
     def serve(self, listener: socket.socket) -> None:
         """Accept connections until the listener is shut down."""
@@ -235,6 +250,17 @@ def said(text: str | None, finish: str | None = None, **delta: Any) -> bytes:
     """A chunk with a piece of text."""
     given = delta if text is None else {"content": text, **delta}
     return event(choices=[{"index": 0, "delta": given, "finish_reason": finish}])
+
+
+def calling(name: str, arguments: str = "{}", more: bytes = b"") -> bytes:
+    """A turn that calls a tool, with `more` events before its end."""
+    call = {
+        "index": 0,
+        "id": "call_1",
+        "type": "function",
+        "function": {"name": name, "arguments": arguments},
+    }
+    return said(None, role="assistant", tool_calls=[call]) + said(None, "tool_calls") + more + DONE
 
 
 DONE = b"data: [DONE]\n\n"

@@ -1,11 +1,23 @@
 """An upstream that answers by a script, one answer after the other, on real sockets."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from tests.bridge.saying import Said, Turn, events
-from tests.support.raw import STREAM_HEAD, Talk, answer_plainly, piece, whole
+from tests.support.bridged import Bridged, bridged, configuration
+from tests.support.raw import (
+    STREAM_HEAD,
+    Answer,
+    RawUpstream,
+    Talk,
+    answer_plainly,
+    piece,
+    raw_upstream,
+    whole,
+)
 
 Step = bytes | Callable[[Talk], None]
 NOW = Said("call_now", "time__now", '{"n": 1}')
@@ -24,6 +36,18 @@ def script(*steps: Step) -> Callable[[Talk], None]:
             talk.send(step)
 
     return answer
+
+
+@contextmanager
+def bridged_before(
+    folder: Path, answer: Answer, tools: Mapping[str, object] | None = None, **keys: Any
+) -> Iterator[tuple[Bridged, RawUpstream]]:
+    """A bridge before an upstream `up` that gives `answer`; `keys` are its settings."""
+    with raw_upstream(answer) as upstream:
+        config = configuration(folder, upstream.base_url)
+        config["upstreams"]["up"] |= keys
+        with bridged(folder, config, tools) as bridge:
+            yield bridge, upstream
 
 
 def refusal(status: int, message: str = "no", **headers: str) -> bytes:

@@ -11,7 +11,7 @@ from aibridge.upstreams.breaker import ENOUGH, LONGEST_PAUSE, WINDOW, Breaker, B
 from tests.support.bridged import Bridged, bridged, configuration
 from tests.support.raw import RawUpstream, ask, connection, raw_upstream, request, send
 from tests.support.waiting import eventually
-from tests.upstreams.scripted import hang_up, plainly, refusal
+from tests.upstreams.scripted import bridged_before, hang_up, plainly, refusal
 
 
 class Time:
@@ -119,11 +119,8 @@ def test_names_that_callers_invent_do_not_fill_the_memory(breakers: Breakers) ->
 @contextmanager
 def failing(folder: Path, **keys: Any) -> Iterator[tuple[Bridged, RawUpstream]]:
     """A bridge before an upstream that is down; no retries."""
-    with raw_upstream(hang_up) as upstream:
-        config = configuration(folder, upstream.base_url)
-        config["upstreams"]["up"] |= {"retries": 0, **keys}
-        with bridged(folder, config) as bridge:
-            yield bridge, upstream
+    with bridged_before(folder, hang_up, retries=0, **keys) as both:
+        yield both
 
 
 def test_requests_are_answered_503_without_asking_until_it_works_again(tmp_path: Path) -> None:

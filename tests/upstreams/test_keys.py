@@ -14,7 +14,7 @@ from aibridge.upstreams.credentials import BUSY_REST, LONGEST_REST, REFUSED_REST
 from tests.bridge.clock import Clock
 from tests.support.bridged import Bridged, bridged, configuration
 from tests.support.raw import RawUpstream, Talk, answer_plainly, ask, raw_upstream, send, whole
-from tests.upstreams.scripted import CALLS, attempts_of, refusal
+from tests.upstreams.scripted import CALLS, attempts_of, bridged_before, refusal
 from tests.upstreams.test_breaker import Time
 
 KEYS = [f"sk-test-{'x' * 20}-{letter * 4}" for letter in "abc"]
@@ -40,11 +40,8 @@ def keyed(folder: Path, answers: dict[str, bytes]) -> Iterator[tuple[Bridged, Ra
         else:
             talk.send(whole(b'{"data": []}'))
 
-    with raw_upstream(answer) as upstream:
-        config = configuration(folder, upstream.base_url)
-        config["upstreams"]["up"] |= {"api_key": KEYS, "retries": 0}
-        with bridged(folder, config) as bridge:
-            yield bridge, upstream, used
+    with bridged_before(folder, answer, api_key=KEYS, retries=0) as both:
+        yield *both, used
 
 
 def test_keys_are_used_in_turn(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from tests.bridge.clock import Clock
 from tests.bridge.saying import Said, Turn, completion, events
-from tests.support.bridged import Bridged, bridged, configuration
+from tests.support.bridged import Bridged
 from tests.support.raw import (
     JSON_TYPE,
     STREAM_HEAD,
@@ -19,11 +19,10 @@ from tests.support.raw import (
     answer_plainly,
     ask,
     piece,
-    raw_upstream,
     send,
     whole,
 )
-from tests.upstreams.scripted import refusal
+from tests.upstreams.scripted import bridged_before, refusal
 
 NOW = Said("call_now", "time__now", '{"n": 1}')
 
@@ -45,10 +44,8 @@ def picky(folder: Path, objection: Callable[[Any], str | None], *turns: Turn) ->
         else:
             talk.send(whole(completion(said.pop(0))))
 
-    with raw_upstream(answer) as upstream:
-        config = configuration(folder, upstream.base_url)
-        with bridged(folder, config, {"time": clock.server}) as bridge:
-            yield bridge, upstream, clock
+    with bridged_before(folder, answer, {"time": clock.server}) as both:
+        yield *both, clock
 
 
 def quirks(bridge: Bridged) -> list[str]:

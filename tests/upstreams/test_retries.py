@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.bridge.clock import Clock
-from tests.support.bridged import Bridged, Json, bridged, configuration
+from tests.support.bridged import Bridged, Json
 from tests.support.raw import (
     COMPLETION,
     DONE,
@@ -19,7 +19,6 @@ from tests.support.raw import (
     ask,
     connection,
     piece,
-    raw_upstream,
     request,
     said,
     send,
@@ -30,6 +29,7 @@ from tests.upstreams.scripted import (
     CALLS,
     Step,
     attempts_of,
+    bridged_before,
     cut_before_the_first_byte,
     empty,
     hang_up,
@@ -46,11 +46,8 @@ def playing(
     folder: Path, *steps: Step, clock: Clock | None = None, **keys: Any
 ) -> Iterator[tuple[Bridged, RawUpstream]]:
     """A bridge before an upstream that plays `steps`."""
-    with raw_upstream(script(*steps)) as upstream:
-        config = configuration(folder, upstream.base_url)
-        config["upstreams"]["up"] |= keys
-        with bridged(folder, config, {"time": clock.server} if clock else None) as bridge:
-            yield bridge, upstream
+    with bridged_before(folder, script(*steps), {"time": clock.server} if clock else None, **keys) as both:
+        yield both
 
 
 @pytest.mark.parametrize("streamed", [True, False])

@@ -19,9 +19,7 @@ def shared_upstream() -> Iterator[RawUpstream]:
 @pytest.fixture
 def upstream(shared_upstream: RawUpstream) -> RawUpstream:
     """An upstream that says hello unless a test changes its `answer`; it has heard nothing yet."""
-    shared_upstream.heard.clear()
-    shared_upstream.answer = answer_plainly
-    return shared_upstream
+    return shared_upstream.anew(answer_plainly)
 
 
 @pytest.fixture(scope="package")

@@ -1,40 +1,28 @@
 """A client that leaves stops the work, whatever it is, and the record says so."""
 
-import json
-import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.support.bridged import Bridged, bridged, configuration
 from tests.support.raw import (
     COMPLETION,
-    JSON_TYPE,
     STREAM_HEAD,
     USAGE,
     RawUpstream,
     Talk,
     ask,
-    connection,
+    asking,
+    calling,
     event,
     piece,
-    request,
     said,
     whole,
 )
 from tests.support.waiting import eventually
 from tests.tools.house import House
-
-CALL = {
-    "index": 0,
-    "id": "call_1",
-    "type": "function",
-    "function": {"name": "house__hang", "arguments": "{}"},
-}
 
 
 @pytest.fixture
@@ -49,15 +37,6 @@ def tooled(upstream: RawUpstream, house: House, tmp_path: Path) -> Iterator[Brid
     config = configuration(tmp_path, upstream.base_url)
     with bridged(tmp_path, config, {"house": house.server}) as bridge:
         yield bridge
-
-
-@contextmanager
-def _asked(bridge: Bridged, **body: Any) -> Iterator[socket.socket]:
-    """A client that has asked; it leaves at the end of the block."""
-    question = json.dumps({"model": "m-1", "messages": [{"role": "user", "content": "hi"}], **body})
-    with connection(bridge.port) as client:
-        client.sendall(request(bridge.port, question.encode(), [JSON_TYPE]))
-        yield client
 
 
 class _Watched:
@@ -90,7 +69,7 @@ def test_a_client_that_leaves_closes_the_upstreams_connection(
 ) -> None:
     before = tooled.tasks()
     upstream.answer = answer = _Watched(begun)
-    with _asked(tooled, stream=streamed) as client:
+    with asking(tooled.port, stream=streamed) as client:
         assert answer.asked.wait(10)
         if begun == BEGUN:
             assert b"200 OK" in client.recv(100)
@@ -105,10 +84,9 @@ def test_a_client_that_leaves_while_a_tool_runs_cancels_the_tool(
     tooled: Bridged, upstream: RawUpstream, house: House
 ) -> None:
     before = tooled.tasks()
-    calls = said(None, role="assistant", tool_calls=[CALL]) + said(None, "tool_calls")
-    calls += event(choices=[], usage=USAGE)
-    upstream.answer = lambda talk: talk.send(STREAM_HEAD, piece(calls + b"data: [DONE]\n\n"), piece(b""))
-    with _asked(tooled, stream=True):
+    calls = calling("house__hang", more=event(choices=[], usage=USAGE))
+    upstream.answer = lambda talk: talk.send(STREAM_HEAD, piece(calls), piece(b""))
+    with asking(tooled.port, stream=True):
         eventually(lambda: house.notes["hang began"], what="the call")
     eventually(lambda: house.notes["hang cancelled"], what="the end of the call")
     row = tooled.ended()
@@ -124,8 +102,7 @@ def test_a_client_that_leaves_while_a_tool_runs_cancels_the_tool(
 def test_a_client_that_leaves_in_a_later_round_closes_that_one(
     tooled: Bridged, upstream: RawUpstream
 ) -> None:
-    call = {**CALL, "function": {"name": "house__echo", "arguments": '{"text": "x"}'}}
-    calls = said(None, role="assistant", tool_calls=[call]) + said(None, "tool_calls") + b"data: [DONE]\n\n"
+    calls = calling("house__echo", '{"text": "x"}')
     later = _Watched(BEGUN)
 
     def answer(talk: Talk) -> None:
@@ -135,7 +112,7 @@ def test_a_client_that_leaves_in_a_later_round_closes_that_one(
             later(talk)
 
     upstream.answer = answer
-    with _asked(tooled, stream=True):
+    with asking(tooled.port, stream=True):
         assert later.asked.wait(10)
     assert later.left.wait(10)
     row = tooled.ended()
@@ -147,7 +124,7 @@ def test_many_clients_that_leave_leave_nothing(tooled: Bridged, upstream: RawUps
     answers = [_Watched(BEGUN) for _ in range(20)]
     upstream.answer = lambda talk: answers[talk.number](talk)
     for answer in answers:
-        with _asked(tooled, stream=True):
+        with asking(tooled.port, stream=True):
             assert answer.asked.wait(10)
     for answer in answers:
         assert answer.left.wait(10)

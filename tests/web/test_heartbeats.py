@@ -19,6 +19,7 @@ from tests.support.raw import (
     STREAM_HEAD,
     RawUpstream,
     Talk,
+    calling,
     connection,
     piece,
     request,
@@ -27,13 +28,7 @@ from tests.support.raw import (
 from tests.support.waiting import eventually
 
 BEAT = b": keep-alive\n"
-CALL = {
-    "index": 0,
-    "id": "call_1",
-    "type": "function",
-    "function": {"name": "house__wait", "arguments": "{}"},
-}
-CALLS = said(None, role="assistant", tool_calls=[CALL]) + said(None, "tool_calls") + b"data: [DONE]\n\n"
+CALLS = calling("house__wait")
 QUESTION = {
     "model": "m-1",
     "messages": [{"role": "user", "content": "hi"}],

@@ -18,23 +18,17 @@ from tests.support.raw import (
     STREAM_HEAD,
     RawUpstream,
     Talk,
+    calling,
     connection,
     piece,
     request,
-    said,
 )
 from tests.support.waiting import answers, eventually
 
 QUESTION = json.dumps(
     {"model": "m-1", "messages": [], "stream": True, "stream_options": {"include_usage": True}}
 ).encode()
-CALL = {
-    "index": 0,
-    "id": "call_1",
-    "type": "function",
-    "function": {"name": "house__hang", "arguments": "{}"},
-}
-HANG = said(None, role="assistant", tool_calls=[CALL]) + said(None, "tool_calls") + b"data: [DONE]\n\n"
+HANG = calling("house__hang")
 BEGUN = STREAM.index(b"\n\n") + 2
 
 
