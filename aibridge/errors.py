@@ -7,6 +7,7 @@ credential, or a stack. Dialects turn these into their own error bodies; `web` g
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
+from typing import Protocol
 
 
 class Kind(Enum):
@@ -64,6 +65,14 @@ class BridgeError(Exception):
 
     def __str__(self) -> str:
         return self.message
+
+
+class ErrorShape(Protocol):
+    """How a client is told of failures before an answer has begun."""
+
+    def error_body(self, error: BridgeError) -> bytes:
+        """The body of an error response."""
+        ...
 
 
 @dataclass

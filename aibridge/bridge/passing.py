@@ -7,9 +7,9 @@ from aibridge.bridge.events import Begin, Cut, Event, Relay
 from aibridge.bridge.exchange import error_headers
 from aibridge.bridge.ports import Answer, HeaderPairs, Opener
 from aibridge.bridge.story import Story
-from aibridge.dialects.base import Asked, ErrorShape, Turn
+from aibridge.dialects.base import Asked, Turn
 from aibridge.dialects.reported import Reported
-from aibridge.errors import BridgeError, UpstreamRefused
+from aibridge.errors import BridgeError, ErrorShape, UpstreamRefused
 
 CLIENT_LEFT = 499
 API = "passthrough"

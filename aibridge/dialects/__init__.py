@@ -1,9 +1,10 @@
 """What a wire format means: one package a dialect, all answering the questions of `base`. Pure."""
 
 from aibridge.dialects.anthropic_errors import AnthropicErrors
-from aibridge.dialects.base import Dialect, ErrorShape
+from aibridge.dialects.base import Dialect
 from aibridge.dialects.chat_completions import ChatCompletions
 from aibridge.dialects.responses import Responses
+from aibridge.errors import ErrorShape
 
 DIALECTS: tuple[Dialect, ...] = (ChatCompletions(), Responses())
 """Every dialect that the bridge serves."""

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, Self
 
-from aibridge.errors import BridgeError, UpstreamRefused
+from aibridge.errors import BridgeError, ErrorShape, UpstreamRefused
 from aibridge.nouns import Call, Result, SendBack, Tool, Usage
 
 UsageShown = Literal["sum", "last"]
@@ -278,14 +278,6 @@ class Request(Protocol):
 
     def view(self, tools: Sequence[Tool], manner: Manner) -> View:
         """What the client sees of the injected `tools` and of all rounds."""
-        ...
-
-
-class ErrorShape(Protocol):
-    """How failures are told before an answer has begun."""
-
-    def error_body(self, error: BridgeError) -> bytes:
-        """The body of an error response."""
         ...
 
 

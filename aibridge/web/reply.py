@@ -20,8 +20,7 @@ from aibridge import tasks
 from aibridge.bridge.events import Begin, Cut, Event
 from aibridge.bridge.exchange import error_headers
 from aibridge.dialects import OPENAI
-from aibridge.dialects.base import ErrorShape
-from aibridge.errors import BridgeError, Kind
+from aibridge.errors import BridgeError, ErrorShape, Kind
 from aibridge.web.headers import Pairs, to_client
 
 log = structlog.get_logger(__name__)

@@ -3,7 +3,7 @@
 import re
 
 from aibridge.dialects import ANTHROPIC, OPENAI
-from aibridge.dialects.base import ErrorShape
+from aibridge.errors import ErrorShape
 
 MESSAGES = re.compile(r"(/[^/]+)?(/v1)?/messages(/|$)")
 """Anthropic's route and those below it; OpenAI's `/v1/threads/{id}/messages` is another."""
