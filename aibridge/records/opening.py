@@ -1,5 +1,6 @@
 """Opens the records: for a server that writes them, and for a command that reads them."""
 
+import mmap
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,7 +8,7 @@ from aibridge.config import Records
 from aibridge.records import files, logs
 from aibridge.records.caller_secret import CallerSecret
 from aibridge.records.failures import OFF, DatabaseFailing, RecordsError
-from aibridge.records.journal import Journal
+from aibridge.records.journal import SEGMENT_SIZE, Journal
 from aibridge.records.keeper import Keeper
 from aibridge.records.pricing import NO_PRICES, Prices
 from aibridge.records.recorder import Recorder
@@ -50,12 +51,17 @@ def open_store(config: Records, prices: Prices = NO_PRICES) -> tuple[Store, str 
         raise _unusable(config, error) from error
 
 
+def _segment_size(limit: int) -> int:
+    """Bytes of a segment, small beside the limit of all of them."""
+    return max(mmap.PAGESIZE, min(SEGMENT_SIZE, limit // 4))
+
+
 def open_recorder(config: Records, prices: Prices = NO_PRICES) -> Recorder:
     """See `aibridge.records.open_records`."""
     store, folder = _served_store(config, prices), journal_folder(config)
     journal: Journal | None = None
     try:
-        journal = Journal(folder)
+        journal = Journal(folder, _segment_size(config.journal_limit))
         secret = CallerSecret(store, folder)
         writer = Writer(journal, store, prices)
         room = Room(journal, config.journal_limit, config.on_full)

@@ -119,13 +119,37 @@ def test_nothing_is_appended_to_a_sealed_journal(tmp_path: Path) -> None:
 
 
 def test_entries_after_one_that_found_the_disk_full_are_read(tmp_path: Path) -> None:
-    with _journal(tmp_path) as (journal, tail):
+    with _journal(tmp_path, segment_size=100) as (journal, tail):
         journal.append([b"before"])
-        with _largest_file(len(frame(b"before")) + 20), pytest.raises(OSError) as caught:
-            journal.append([b"x" * 1000])
+        with _largest_file(1000), pytest.raises(OSError) as caught:
+            journal.append([b"x" * 2000])
         assert caught.value.errno in (errno.ENOSPC, errno.EFBIG)
+        assert files.segment_numbers(tmp_path, journal.id) == [0]
         journal.append([b"after"])
-        assert _read_all(tail, journal.newest) == [b"before", b"after"]
+        journal.append([b"y" * 100])
+        assert _read_all(tail, journal.newest) == [b"before", b"after", b"y" * 100]
+
+
+def test_a_segment_that_was_left_ends_with_its_last_entry(tmp_path: Path) -> None:
+    with _journal(tmp_path, segment_size=100) as (journal, _):
+        journal.append([b"first"])
+        journal.append([b"x" * 100])
+        assert files.segment_path(tmp_path, journal.id, 0).read_bytes() == frame(b"first")
+
+
+def test_room_is_taken_where_the_disk_cannot_set_it_aside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: int) -> None:
+        raise OSError(errno.EOPNOTSUPP, "not supported")
+
+    monkeypatch.setattr(os, "posix_fallocate", refuse)
+    with _journal(tmp_path) as (journal, tail):
+        journal.append([b"entry"])
+        assert _read_all(tail, journal.newest) == [b"entry"]
+        with _largest_file(1000), pytest.raises(OSError):
+            journal.append([b"x" * (2 << 20)])
+        assert files.segment_numbers(tmp_path, journal.id) == [0]
 
 
 def test_a_segment_that_somebody_deletes_is_still_read(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from aibridge.facts import ExchangeStarted
 from aibridge.records import RecordsError, open_records
+from aibridge.records.journal import SEGMENT_SIZE
 from tests.records.telling import (
     ARGUMENT,
     PROMPT,
@@ -139,7 +140,7 @@ def test_a_stop_while_the_database_fails_leaves_the_journal_to_the_next_start(tm
 def test_a_full_disk_delays_records_and_what_cannot_be_written_ever_is_counted(tmp_path: Path) -> None:
     with recording(records_in(tmp_path)) as recorder:
         with _no_room_for_files():
-            recorder.tell(started("a"))
+            recorder.tell(started("a", prompt="x" * SEGMENT_SIZE))
             recorder.tell(started("b"))
         health = recorder.health()
         assert health["state"] == "degraded"
