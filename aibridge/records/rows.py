@@ -36,6 +36,7 @@ class Upsert:
 
 STARTED = Upsert(exchanges, once=frozenset({"status", "upstream"}))
 ENDED = Upsert(exchanges, once=frozenset({"worker"}))
+WHOLE = Upsert(exchanges)
 ROUND = Upsert(token_usages)
 CALL = Upsert(tool_calls)
 ATTEMPT = Upsert(failed_attempts)

@@ -22,7 +22,8 @@ from aibridge.records.deleting import KEYS
 from aibridge.records.failures import DatabaseFailing, EntryRefused, RecordsError
 from aibridge.records.forgetting import sweep
 from aibridge.records.migrations import is_current
-from aibridge.records.rows import STARTED, UPSERTS, Row, Upsert, Values
+from aibridge.records.preparing import Prepared
+from aibridge.records.rows import ENDED, STARTED, UPSERTS, WHOLE, Row, Upsert, Values
 from aibridge.records.summaries import outdate, past_days
 from aibridge.records.tables import exchanges, settings
 
@@ -38,7 +39,7 @@ class Store:
         self.engine = self.database.engine
         self._reading = engines.reading(self.engine)
         self._prepared: Hashable | None = None
-        self._statements: dict[tuple[str, frozenset[str], tuple[str, ...]], sa.Insert] = {}
+        self._statements: dict[tuple[Upsert, tuple[str, ...]], Prepared] = {}
 
     @property
     def exists(self) -> bool:
@@ -70,9 +71,9 @@ class Store:
         with self.writing() as connection:
             self.database.with_folders(connection)
             outdate(connection, changed)
-            for upsert, group in groups.items():
+            for upsert, group in _joined(groups).items():
                 if group:
-                    connection.execute(self._statement(upsert, group[0]), group)
+                    self._statement(upsert, group[0]).execute(connection, group)
             sweep(connection, _exchanges_of(groups))
 
     def interrupt(self, worker: str) -> int:
@@ -155,12 +156,21 @@ class Store:
         with self.engine.begin() as connection:
             connection.execute(engines.insert_once(self.engine.dialect.name, settings), row)
 
-    def _statement(self, upsert: Upsert, values: Values) -> sa.Insert:
-        key = (upsert.table.name, upsert.once, tuple(values))
+    def _statement(self, upsert: Upsert, values: Values) -> Prepared:
+        key = upsert, tuple(values)
         if key not in self._statements:
-            dialect = self.engine.dialect.name
-            self._statements[key] = engines.upsert(dialect, upsert.table, values.keys(), upsert.once)
+            self._statements[key] = Prepared(self.engine.dialect, upsert.table, values.keys(), upsert.once)
         return self._statements[key]
+
+
+def _joined(groups: Mapping[Upsert, list[Values]]) -> Mapping[Upsert, list[Values]]:
+    """The groups with one row for exchanges that began and ended in them."""
+    ended = {row["id"]: row for row in groups[ENDED]}
+    both = [(row, ended.pop(row["id"])) for row in groups[STARTED] if row["id"] in ended]
+    began = {row["id"] for row, _ in both}
+    started = [row for row in groups[STARTED] if row["id"] not in began]
+    whole = [row | ending for row, ending in both]
+    return {**groups, STARTED: started, WHOLE: whole, ENDED: list(ended.values())}
 
 
 def _exchanges_of(groups: Mapping[Upsert, list[Values]]) -> set[str]:

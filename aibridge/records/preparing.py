@@ -1,0 +1,40 @@
+"""Upserts as the driver takes them, made once: SQLAlchemy would bind each value of each row anew."""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from operator import itemgetter
+from typing import Any
+
+from sqlalchemy import Connection, Dialect, Table
+
+from aibridge.records import engines
+
+Process = Callable[[Any], Any]
+
+
+class Prepared:
+    """An upsert of some columns."""
+
+    def __init__(
+        self, dialect: Dialect, table: Table, columns: Collection[str], once: Collection[str]
+    ) -> None:
+        statement = engines.upsert(dialect.name, table, columns, once)
+        compiled = statement.compile(dialect=dialect, column_keys=list(columns))
+        self._text = str(compiled)
+        self._order = itemgetter(*compiled.positiontup) if compiled.positiontup else None
+        processes = {name: _process(dialect, table, name) for name in columns}
+        self._processes: Mapping[str, Process] = {name: each for name, each in processes.items() if each}
+
+    def execute(self, connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Write `rows`, which all have the columns."""
+        values = [self._values(row) for row in rows]
+        connection.exec_driver_sql(self._text, values)
+
+    def _values(self, row: Mapping[str, Any]) -> Any:
+        bound = dict(row)
+        for name, process in self._processes.items():
+            bound[name] = process(bound[name])
+        return self._order(bound) if self._order else bound
+
+
+def _process(dialect: Dialect, table: Table, name: str) -> Process | None:
+    return table.c[name].type.dialect_impl(dialect).bind_processor(dialect)
