@@ -40,7 +40,9 @@ async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
 
 def decode(body: bytes, encoding: str | None, limit: int) -> bytes:
     """`body` without its content encodings. Raises BridgeError; never makes more than `limit` bytes."""
-    names = [name.strip().lower() for name in (encoding or "").split(",")]
+    if not encoding:
+        return body
+    names = [name.strip().lower() for name in encoding.split(",")]
     for name in reversed([name for name in names if name and name != "identity"]):
         if name not in DECODERS:
             known = ", ".join(DECODERS)

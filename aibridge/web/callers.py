@@ -8,7 +8,7 @@ import hmac
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import structlog
 
@@ -71,6 +71,8 @@ SESSIONS = (
 )
 WANTED = frozenset({*CREDENTIALS, *SESSIONS, b"user-agent", b"originator"})
 Mode = Literal["off", "optional", "required"]
+REMEMBERED = 1024
+"""Clients that came last: each sends the same headers again and again."""
 REFUSALS = frozenset({401, 403, 429})
 """Statuses of errors that refuse a request for who asks, or how much."""
 
@@ -150,20 +152,15 @@ class Door:
 
     def identify(self, scope: Scope) -> Caller:
         """The caller. Raises BridgeError (401)."""
-        found = {name: value for name, value in scope["headers"] if name in WANTED}
-        presented = [_bare(found[name].decode("latin-1").strip()) for name in CREDENTIALS if name in found]
-        own = next((text for text in presented if text.startswith(OUR_KEYS)), None)
         if OUR_KEYS.encode() in scope.get("query_string", b""):
             raise BridgeError(Kind.INVALID_KEY, IN_URL, reason="key_in_url")
-        agent = _text(found, b"user-agent")
-        client = _client(_text(found, b"originator") or agent or "")
-        session = next((text for name in SESSIONS if name in found and (text := _text(found, name))), None)
-        if own is not None:
-            key = self._key(own)
-            return Caller(key.id, client, agent, session, key.keep, key.id, key.rights)
+        told = _told(tuple([pair for pair in scope["headers"] if pair[0] in WANTED]))
+        if told.own is not None:
+            key = self._key(told.own)
+            return Caller(key.id, told.client, told.agent, told.session, key.keep, key.id, key.rights)
         if self.mode == "required":
             raise BridgeError(Kind.INVALID_KEY, MISSING, reason="no_key")
-        return Caller(self._fingerprint(presented), client, agent, session)
+        return _stranger(told, self.secret())
 
     async def admit(self, caller: Caller, size: int) -> Lease | None:
         """See Gate."""
@@ -182,18 +179,47 @@ class Door:
             raise BridgeError(Kind.INVALID_KEY, "keys of aibridge are not used here: access.keys is off")
         return self.keys().find(text)
 
-    def _fingerprint(self, presented: list[str]) -> str:
-        """An HMAC of the credential: tells callers apart in the records and cannot be turned back."""
-        first = next(filter(None, presented), None)
-        if first is None:
-            return "anonymous"
-        return "hmac-" + hmac.digest(self.secret(), first.encode(), "sha256").hex()[:32]
-
 
 def release(lease: Lease | None) -> None:
     """The request has ended."""
     if lease is not None:
         lease.release()
+
+
+class _Told(NamedTuple):
+    """What the headers of a request say of who sends it."""
+
+    own: str | None
+    """A key of ours."""
+    other: str | None
+    """Another credential."""
+    client: str | None
+    agent: str | None
+    session: str | None
+
+
+@lru_cache(REMEMBERED)
+def _told(headers: tuple[tuple[bytes, bytes], ...]) -> _Told:
+    found = dict(headers)
+    presented = [_bare(found[name].decode("latin-1").strip()) for name in CREDENTIALS if name in found]
+    agent = _text(found, b"user-agent")
+    return _Told(
+        own=next((text for text in presented if text.startswith(OUR_KEYS)), None),
+        other=next(filter(None, presented), None),
+        client=_client(_text(found, b"originator") or agent or ""),
+        agent=agent,
+        session=next((text for name in SESSIONS if name in found and (text := _text(found, name))), None),
+    )
+
+
+@lru_cache(REMEMBERED)
+def _stranger(told: _Told, secret: bytes) -> Caller:
+    """A caller without a key of ours: an HMAC of the credential tells callers apart in the records, and
+    cannot be turned back."""
+    if told.other is None:
+        return Caller("anonymous", told.client, told.agent, told.session)
+    fingerprint = hmac.digest(secret, told.other.encode(), "sha256").hex()[:32]
+    return Caller(f"hmac-{fingerprint}", told.client, told.agent, told.session)
 
 
 def _text(found: Mapping[bytes, bytes], name: bytes) -> str | None:
@@ -206,7 +232,6 @@ def _bare(credential: str) -> str:
     return credential[7:].strip() if credential[:7].lower() == "bearer " else credential
 
 
-@lru_cache(512)
 def _client(agent: str) -> str | None:
     lower = agent.lower()
     return next((name for start, name in CLIENTS.items() if lower.startswith(start)), None)

@@ -6,6 +6,7 @@ Without keys the `Host` has to be a loopback name or an allowed one (DNS rebindi
 
 import ipaddress
 from collections.abc import Collection, Sequence
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from starlette.middleware.cors import CORSMiddleware
@@ -16,6 +17,9 @@ from aibridge.web.headers import Scope, header
 from aibridge.web.reply import send_error
 from aibridge.web.shapes import shape_of
 
+REMEMBERED = 256
+"""Verdicts, by what was asked: clients say the same again and again."""
+
 
 class Guard:
     """ASGI middleware that refuses requests by their `Host` and `Origin`."""
@@ -24,6 +28,7 @@ class Guard:
         self._app = app
         self._hosts = frozenset(host.lower() for host in hosts)
         self._origins = frozenset(origin.lower().rstrip("/") for origin in origins)
+        self._verdict = lru_cache(REMEMBERED)(self._judged)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Refuse with 403, or hand on."""
@@ -33,12 +38,14 @@ class Guard:
             await self._app(scope, receive, send)
 
     def _refusal(self, scope: Scope) -> BridgeError | None:
-        host = (header(scope, b"host") or "").lower()
+        return self._verdict(header(scope, b"host") or "", header(scope, b"origin") or "")
+
+    def _judged(self, host: str, origin: str) -> BridgeError | None:
+        host, origin = host.lower(), origin.lower()
         name = _name(host)
         if not (is_loopback(name) or name in self._hosts or "*" in self._hosts):
             sentence = f"the Host '{name}' is not served here; add it to server.allowed_hosts"
             return BridgeError(Kind.FORBIDDEN, sentence)
-        origin = (header(scope, b"origin") or "").lower()
         if origin and origin not in self._origins and origin.partition("://")[2] != host:
             sentence = f"pages of {origin} may not call this bridge; add it to server.allowed_origins"
             return BridgeError(Kind.FORBIDDEN, sentence)

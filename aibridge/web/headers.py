@@ -55,8 +55,8 @@ def to_client(
 
 def header(scope: Scope, name: bytes) -> str | None:
     """The value of the request header `name` (lower case), the last where it stands twice."""
-    found = None
-    for key, value in scope["headers"]:
-        if key == name:
-            found = value.decode("latin-1").strip()
-    return found
+    known: dict[bytes, bytes] | None = scope.get("aibridge.headers")
+    if known is None:
+        known = scope["aibridge.headers"] = dict(scope["headers"])  # a request asks for some ten
+    value = known.get(name)
+    return None if value is None else value.decode("latin-1").strip()

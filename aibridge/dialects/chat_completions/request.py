@@ -86,6 +86,8 @@ class ChatRequest:
             options = self._value.get("stream_options")
             options = options if isinstance(options, dict) else {}
             changes["stream_options"] = dumps({**options, "include_usage": True})
+        if not changes:
+            return self
         request = self._changed(**changes)
         request._injected = frozenset(tool.name for tool in tools)
         return request
