@@ -1,11 +1,14 @@
 """W3C trace context: the place of an exchange in a trace, and the ids of the spans within it.
 
 Ids are derived from the exchange's, so that who writes a header and who exports the spans agree without
-a word between them. What a span says is left to `telemetry`.
+a word between them. Also which exchange the running code belongs to, for the log. What a span says is left
+to `telemetry`.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from hashlib import blake2b
 
@@ -51,6 +54,28 @@ class Trace:
         """`headers` with this place instead of the caller's."""
         others = [pair for pair in headers if pair[0] != TRACEPARENT]
         return [*others, (TRACEPARENT, self.header(span).encode())]
+
+
+_serving: ContextVar[tuple[str, Trace | None] | None] = ContextVar("serving", default=None)
+
+
+@contextmanager
+def serving(exchange_id: str, trace: Trace | None) -> Iterator[None]:
+    """What runs within belongs to this exchange; the log says so."""
+    token = _serving.set((exchange_id, trace))
+    try:
+        yield
+    finally:
+        _serving.reset(token)
+
+
+def served() -> dict[str, str]:
+    """The exchange that the running code belongs to, and its trace, for a line of the log."""
+    serves = _serving.get()
+    if serves is None:
+        return {}
+    exchange_id, trace = serves
+    return {"exchange": exchange_id, "trace": trace.trace_id} if trace else {"exchange": exchange_id}
 
 
 def _span_id(*parts: str) -> str:

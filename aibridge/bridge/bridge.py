@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import structlog
+from msgspec import Struct
 
 from aibridge.bridge.exchange import Exchange
 from aibridge.bridge.keeping import Owner
@@ -28,8 +29,7 @@ def _untraced(_headers: HeaderPairs, _exchange_id: str) -> None:
     return None
 
 
-@dataclass(frozen=True, slots=True)
-class Incoming:
+class Incoming(Struct, frozen=True):
     """A client's request as it came."""
 
     path: str
@@ -49,8 +49,7 @@ class Incoming:
     """False where the header `x-aibridge-recall` says `off`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Opened:
+class Opened(Struct, frozen=True):
     """An exchange that is ready to run, and why it has no tools, if it has none by rule."""
 
     exchange: Exchange

@@ -5,6 +5,8 @@ Facts (tools that ran, tokens, the ending) are no events: they are told to the e
 
 from dataclasses import dataclass
 
+from msgspec import Struct
+
 from aibridge.bridge.ports import HeaderPairs
 from aibridge.dialects.base import View
 
@@ -24,8 +26,7 @@ class Begin:
     """The body travels as the upstream encoded and framed it, so headers that say how go on too."""
 
 
-@dataclass(frozen=True, slots=True)
-class Relay:
+class Relay(Struct, frozen=True):
     """Whole events, or a whole body, for the client. Empty: send the head now, silence follows."""
 
     data: bytes

@@ -1,7 +1,8 @@
 """What an exchange is made of when it opens, and its request in the words of one upstream."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from aibridge.bridge.limits import Limits
 from aibridge.bridge.ports import HeaderPairs, Upstream
@@ -10,8 +11,7 @@ from aibridge.dialects.base import Dialect, Manner, Request
 from aibridge.nouns import Quirks, Tool
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
+class Prepared(Struct, frozen=True):
     """The request of round 1 for one upstream."""
 
     request: Request
@@ -20,8 +20,7 @@ class Prepared:
     recalled_turns: int
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(Struct, frozen=True):
     """An exchange that has not begun."""
 
     dialect: Dialect

@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from msgspec import Struct, structs
+
 from aibridge.bridge.ports import RecallStore
 from aibridge.dialects.base import Request, Unit, Visible
 from aibridge.nouns import Caller, Tool
@@ -20,8 +22,7 @@ WINDOW = 6
 ANSWERERS = frozenset({"assistant"})
 
 
-@dataclass(frozen=True, slots=True)
-class Whose:
+class Whose(Struct, frozen=True):
     """Whose hidden turns: they never reach another caller, nor another end user or session of one key."""
 
     caller: str
@@ -106,7 +107,7 @@ class Recall:
         if self._store is None:
             return
         window = [_said(message) for _, message in request.visible()[-WINDOW:]]
-        owner, kept = _digest(asdict(whose)), Kept(unit, upstream, request.asked.model).dumps()
+        owner, kept = _digest(structs.asdict(whose)), Kept(unit, upstream, request.asked.model).dumps()
         for answer in answers:
             key = _key(owner, window, _said(answer))
             await self._store.put(key, kept, newest_wins=whose.named, caller=whose.caller, user=whose.user)
@@ -125,7 +126,7 @@ class Recall:
 
 def _keys(visible: Sequence[tuple[int, Visible]], whose: Whose) -> dict[int, bytes]:
     """The key of every answer among the messages, by its place; each message is read once."""
-    owner = _digest(asdict(whose))
+    owner = _digest(structs.asdict(whose))
     said = [_said(message) for _, message in visible]
     return {
         at: _key(owner, said[max(0, number - WINDOW) : number], said[number])

@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, Self
 
+from msgspec import Struct
+
 from aibridge.errors import BridgeError, ErrorShape, UpstreamRefused
 from aibridge.nouns import Call, Result, SendBack, Tool, Usage
 
@@ -16,8 +18,7 @@ UsageShown = Literal["sum", "last"]
 CallsShown = Literal["hidden", "shown"]
 
 
-@dataclass(frozen=True, slots=True)
-class Manner:
+class Manner(Struct, frozen=True):
     """How several rounds are told to the client as one answer."""
 
     separator: str = "\n\n"
@@ -31,8 +32,7 @@ class InvalidAnswer(Exception):
     """The upstream's answer is none in this dialect; the message says why in half a sentence."""
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(Struct, frozen=True):
     """What a request says about itself, for routing and records."""
 
     model: str

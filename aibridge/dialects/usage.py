@@ -4,6 +4,7 @@ Chat completions name tokens `prompt_` and `completion_`, responses and messages
 """
 
 from collections.abc import Mapping, Sequence
+from math import isfinite
 from typing import Any
 
 from aibridge.dialects.base import UsageShown
@@ -78,7 +79,7 @@ def _sum(left: Mapping[str, Any], right: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return type(value) is int or (isinstance(value, float) and isfinite(value))
 
 
 def _count(value: Any) -> int:

@@ -103,6 +103,7 @@ class Prices:
         self._own = [(pattern.lower(), _rates(price)) for pattern, price in own.items()]
         self._urls = urls
         self._own_rates = lru_cache(MODELS_REMEMBERED)(self._find_own)
+        self._rates = lru_cache(MODELS_REMEMBERED)(self._find)  # the same ones within a minute
 
     def cost(
         self, model: str | None, upstream: str | None, usage: Usage, when: datetime, asked: str | None = None
@@ -113,14 +114,20 @@ class Prices:
         """
         if usage.source == "missing":
             return UNKNOWN
+        rates, source = self._rates(model, asked, upstream, when.replace(second=0, microsecond=0))
+        return UNKNOWN if rates is None else Cost(rates.micros(usage), source)
+
+    def _find(
+        self, model: str | None, asked: str | None, upstream: str | None, minute: datetime
+    ) -> tuple[Rates | None, PriceSource]:
         names = [name for name in dict.fromkeys((model, asked)) if name]
         for name in names:
             if own := self._own_rates(name, upstream):
-                return Cost(own.micros(usage), "config")
+                return own, "config"
         for name in names:
-            if listed := self._list.rates(name, upstream, self._urls.get(upstream or ""), when):
-                return Cost(listed.micros(usage), "genai-prices")
-        return UNKNOWN
+            if listed := self._list.rates(name, upstream, self._urls.get(upstream or ""), minute):
+                return listed, "genai-prices"
+        return None, "unknown"
 
     @cached_property
     def _list(self) -> "PriceList":

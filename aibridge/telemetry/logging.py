@@ -13,6 +13,7 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 from aibridge.config import Log
 from aibridge.masking import MASK, mask
+from aibridge.tracing import served
 
 SHORTEST_SECRET = 6
 """Characters; masking shorter ones would tear words apart."""
@@ -42,6 +43,7 @@ def configure(settings: Log, secrets: Collection[str] = (), worker: int | None =
     console = settings.format == "console" or (settings.format == "auto" and sys.stderr.isatty())
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
+        _naming_exchange,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
@@ -73,6 +75,13 @@ def configure(settings: Log, secrets: Collection[str] = (), worker: int | None =
     root.setLevel(settings.level.upper())
     for name in NOISY:
         logging.getLogger(name).setLevel(max(root.level, logging.WARNING))
+
+
+def _naming_exchange(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Says in each line which exchange it is of."""
+    for name, value in served().items():
+        event.setdefault(name, value)
+    return event
 
 
 def _naming(worker: int) -> Processor:

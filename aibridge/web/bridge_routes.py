@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import structlog
 from starlette.types import ASGIApp, Receive, Send
-from structlog.contextvars import bound_contextvars
 
 from aibridge.bridge.bridge import Bridge, Incoming, Opened
 from aibridge.config import Config
@@ -13,6 +12,7 @@ from aibridge.dialects import DIALECTS
 from aibridge.dialects.base import CallsShown, Dialect, UsageShown
 from aibridge.errors import BridgeError, Kind
 from aibridge.nouns import Caller
+from aibridge.tracing import serving
 from aibridge.web.body import ClientLeft, read_body
 from aibridge.web.callers import AGENTS, TOOL_BRINGERS, Door, Lease, release
 from aibridge.web.headers import Pairs, Scope, header
@@ -64,9 +64,7 @@ class BridgeRoute:
             lease.serves(exchange.story.exchange_id)
             added.extend(lease.headers)
         reply = Reply(send, self.dialect, exchange.story.exchange_id, added, self.heartbeat)
-        trace = exchange.story.trace
-        told = {"trace": trace.trace_id} if trace else {}
-        with bound_contextvars(exchange=exchange.story.exchange_id, **told):
+        with serving(exchange.story.exchange_id, exchange.story.trace):
             await reply.run(exchange.run(), receive)
 
     async def _read(self, scope: Scope, receive: Receive) -> tuple[Caller, bytes]:

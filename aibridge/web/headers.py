@@ -23,7 +23,7 @@ NOT_FOR_CLIENTS = frozenset(
     }
 )
 """Of one connection, of the body as it travelled, or of the upstream's own site."""
-OF_THE_BODY = frozenset({b"content-encoding", b"content-length"})
+WITHOUT_THE_BODYS = NOT_FOR_CLIENTS - {b"content-encoding", b"content-length"}
 
 
 RATES = b"x-ratelimit-"
@@ -41,11 +41,11 @@ def to_client(
     `verbatim`: the body goes on as it travels, and so do the headers that say how it is encoded.
     """
     pairs = [(name.lower(), value) for name, value in upstream]
-    listed = {
-        token.strip().lower() for name, value in pairs if name == b"connection" for token in value.split(b",")
-    }
-    dropped = NOT_FOR_CLIENTS - OF_THE_BODY if verbatim else NOT_FOR_CLIENTS
-    kept = [pair for pair in pairs if pair[0] not in dropped and pair[0] not in listed]
+    dropped = WITHOUT_THE_BODYS if verbatim else NOT_FOR_CLIENTS
+    for name, value in pairs:
+        if name == b"connection":
+            dropped |= {token.strip().lower() for token in value.split(b",")}
+    kept = [pair for pair in pairs if pair[0] not in dropped]
     if any(name.startswith(RATES) for name, _ in added):  # a key of ours has limits: these count for it
         kept = [pair for pair in kept if not pair[0].startswith(RATES)]
     if not any(name == b"x-request-id" for name, _ in kept):

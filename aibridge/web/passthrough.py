@@ -18,6 +18,7 @@ from aibridge.config.reserved import OPENAI_ROUTES
 from aibridge.errors import BridgeError, Kind
 from aibridge.facts import Listener
 from aibridge.nouns import Caller
+from aibridge.tracing import serving
 from aibridge.web.body import ClientLeft, read_body
 from aibridge.web.callers import Door, Lease, release
 from aibridge.web.headers import Scope, header
@@ -102,7 +103,8 @@ class Passthrough:
             lease.serves(story.exchange_id)
         passing = await self._passing(scope, wanted, story)
         reply = Reply(send, passing.dialect, story.exchange_id, () if lease is None else lease.headers)
-        await reply.run(passing.run(), wanted.body.after if isinstance(wanted.body, Upload) else receive)
+        with serving(story.exchange_id, story.trace):
+            await reply.run(passing.run(), wanted.body.after if isinstance(wanted.body, Upload) else receive)
 
     async def _passing(self, scope: Scope, wanted: "_Wanted", story: Story) -> Passing:
         """The exchange, with what it refers to as it is upstream."""

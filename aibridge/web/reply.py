@@ -52,20 +52,19 @@ class Reply:
         self._timer: asyncio.TimerHandle | None = None
         self._beat: asyncio.Task[None] | None = None
         self._watcher: asyncio.Task[None] | None = None
-        self._ended = False
+        self._ended = self._client_left = False
 
     async def run(self, events: AsyncGenerator[Event], receive: Receive) -> None:
         """Send `events` until the last, or until the client leaves."""
         work = asyncio.current_task()
         assert work is not None
-        left = asyncio.Event()
-        watching = self._loop.call_later(SHORT, self._begin_watch, receive, work, left)
+        watching = self._loop.call_later(SHORT, self._begin_watch, receive, work)
         try:
             async with aclosing(events):
                 async for event in events:
                     await self._give(event)
         except asyncio.CancelledError:
-            if not left.is_set():
+            if not self._client_left:
                 await self._fail(BridgeError(Kind.OVERLOADED, "aibridge was stopped; ask again"))
             work.uncancel()  # the response is at its end: nothing is left to cancel, or to log as a failure
         except Cut:
@@ -78,16 +77,17 @@ class Reply:
             if self._timer:
                 self._timer.cancel()
             watching.cancel()
-            await tasks.stop(*(task for task in (self._watcher, self._beat) if task))
+            if self._watcher or self._beat:
+                await tasks.stop(*(task for task in (self._watcher, self._beat) if task))
 
-    def _begin_watch(self, receive: Receive, work: "asyncio.Task[None]", left: asyncio.Event) -> None:
-        self._watcher = tasks.start(self._watch(receive, work, left), "client-left")
+    def _begin_watch(self, receive: Receive, work: "asyncio.Task[None]") -> None:
+        self._watcher = tasks.start(self._watch(receive, work), "client-left")
 
-    async def _watch(self, receive: Receive, work: "asyncio.Task[None]", left: asyncio.Event) -> None:
+    async def _watch(self, receive: Receive, work: "asyncio.Task[None]") -> None:
         while (await receive())["type"] != "http.disconnect":
             pass
         if not self._ended:
-            left.set()
+            self._client_left = True
             work.cancel()
 
     async def _give(self, event: Event) -> None:
