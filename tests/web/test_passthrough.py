@@ -192,7 +192,7 @@ def test_an_encoded_answer_stays_encoded(proxy: Bridged) -> None:
 def test_an_answer_that_breaks_off_breaks_off_for_the_client(proxy: Bridged) -> None:
     with pytest.raises((http.client.IncompleteRead, ConnectionError)):
         send(proxy.port, method="GET", path="/v1/broken")
-    assert proxy.ended()["status"] == "failed"
+    eventually(lambda: proxy.ended()["status"] == "failed", what="the record of it")
 
 
 def test_an_upstream_that_is_down_is_said_in_a_sentence(proxy: Bridged) -> None:
