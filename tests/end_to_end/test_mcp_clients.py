@@ -1,12 +1,14 @@
 """`/mcp` with clients that others wrote: the MCP inspector and Claude Code, whose model is passed through."""
 
 import json
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.end_to_end.talking import PROJECT
 from tests.support.anthropic import create_app
 from tests.support.bridge import Bridge, Json
 from tests.support.environment import clean_env, node_program
@@ -15,6 +17,8 @@ from tests.support.serving import Served, serving
 from tests.support.waiting import eventually
 
 ADD = "demo__add"
+LOCAL = "http://127.0.0.1:4180"
+"""Where the README says that the bridge is."""
 
 
 @pytest.fixture(scope="module")
@@ -71,12 +75,12 @@ def test_claude_code_shows_why_it_is_refused(bridge: Bridge, tmp_path: Path) -> 
 
 
 def test_claude_code_uses_a_tool_and_a_model_behind_the_bridge(bridge: Bridge, tmp_path: Path) -> None:
-    servers = tmp_path / "mcp.json"
-    servers.write_text(json.dumps({"mcpServers": {"bridge": {"type": "http", "url": f"{bridge.url}/mcp"}}}))
     env = _claude_env(bridge, tmp_path, "dummy")
-    options = ["--model", "mock-1", "--mcp-config", str(servers), "--strict-mcp-config"]
-    allowed = ["--allowedTools", f"mcp__bridge__{ADD}"]
-    done = run([node_program("claude"), "-p", "add 20 and 22", *options, *allowed], tmp_path, env)
+    [add] = re.findall(r"`claude (mcp add [^`]+)`", (PROJECT / "README.md").read_text())
+    added = run([node_program("claude"), *add.replace(LOCAL, bridge.url).split()], tmp_path, env)
+    assert added.returncode == 0, added.stderr
+    options = ["--model", "mock-1", "--allowedTools", f"mcp__aibridge__{ADD}"]
+    done = run([node_program("claude"), "-p", "add 20 and 22", *options], tmp_path, env)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "The tool said: 42" in done.stdout
 
