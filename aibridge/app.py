@@ -20,7 +20,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from aibridge import config as configuration
 from aibridge import records, tasks
-from aibridge.config import Config, Source
+from aibridge.config import Config, Source, TakenUp, differences
 from aibridge.errors import BridgeError, ConfigError, Kind
 from aibridge.facts import RoundEnded
 from aibridge.rooms import Rooms, furnish, open_lasting
@@ -133,8 +133,8 @@ class App:
         """Whether there is a file, or the like, to read anew."""
         return self._source is not None
 
-    async def reload(self) -> list[str]:
-        """Take up the configuration as it is now; the keys that wait for a restart.
+    async def reload(self) -> TakenUp:
+        """Take up the configuration as it is now; which keys changed, and which wait for a restart.
 
         New exchanges get the new rooms; those that run keep theirs. Raises ConfigError, and then nothing
         has changed.
@@ -144,10 +144,11 @@ class App:
         async with self._taking_up:
             wanted = await asyncio.to_thread(self._source.read)
             config, waiting = configuration.keep_fixed(self.config, wanted)
+            taken = TakenUp(differences(self.config, config), waiting)
             if config != self.config:
                 self._take_up(config, self._source)
-        log.info("the configuration was taken up", needs_restart=waiting)
-        return waiting
+        log.info("the configuration was taken up", **taken._asdict())
+        return taken
 
     def _take_up(self, config: Config, source: Source) -> None:
         before = self.rooms()
@@ -162,11 +163,21 @@ class App:
         left.add_done_callback(self._leaving.discard)
 
     async def reload_or_tell(self) -> None:
-        """Take up the configuration; the log says what is wrong with it."""
+        """Take up the configuration at a signal; the log says what is wrong with it."""
         try:
-            await self.reload()
+            taken = await self.reload()
         except (BridgeError, ConfigError) as error:
             log.error("the configuration was not taken up", error=str(error))
+            return
+        if self._worker is None or self._worker.index == 0:  # all workers get the signal
+            await self._audit("signal", taken._asdict())
+
+    async def _audit(self, actor: str, detail: dict[str, Any]) -> None:
+        """Note a reload, which has happened: a database that is away does not undo it."""
+        try:
+            await asyncio.to_thread(self.rooms().access.administration.reloaded, actor, detail)
+        except records.DatabaseFailing as error:
+            log.warning("a reload is not in the audit", actor=actor, error=str(error), **detail)
 
     async def _told_reload(self) -> bytes:
         """For another worker: `ok`, or why not."""
@@ -176,9 +187,9 @@ class App:
             return str(error).encode()
         return b"ok"
 
-    async def reload_all(self) -> Reloaded:
-        """Take up the configuration in all workers. Raises ConfigError."""
-        waiting = await self.reload()
+    async def reload_all(self, actor: str) -> Reloaded:
+        """Take up the configuration in all workers, as `actor` wants it. Raises ConfigError."""
+        taken = await self.reload()
         answers = await self._peers.ask("reload", RELOADING) if self._peers else {}
         if self._source is not None:
             self._source.spread()
@@ -187,7 +198,11 @@ class App:
             for index, answer in answers.items()
             if answer != b"ok"
         ]
-        return Reloaded(needs_restart=waiting, workers=1 + len(answers) - len(failed), failed=failed)
+        told = Reloaded(
+            needs_restart=taken.needs_restart, workers=1 + len(answers) - len(failed), failed=failed
+        )
+        await self._audit(actor, {"changed": taken.changed, **told.model_dump()})
+        return told
 
     async def metrics(self) -> bytes:
         """What a scrape is told; of all workers, whichever of them it reaches."""

@@ -64,8 +64,8 @@ class Running(Protocol):
         """What a scrape is told."""
         ...
 
-    async def reload_all(self) -> Reloaded:
-        """Take up the configuration in all workers. Raises ConfigError."""
+    async def reload_all(self, actor: str) -> Reloaded:
+        """Take up the configuration in all workers, as `actor` wants it. Raises ConfigError."""
         ...
 
 

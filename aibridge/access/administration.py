@@ -1,4 +1,5 @@
-"""What operators do with keys, from the command line and by `/api` alike; each change leaves an audit row.
+"""What operators do, with keys above all, from the command line and by `/api` alike; each change leaves an
+audit row.
 
 Blocks on the database.
 """
@@ -73,6 +74,11 @@ class Administration:
         detail = {"name": key.name, "old_until": _text(until)}
         self._shelf.change(key.id, row, self._told(actor, "key.rotate", key, detail))
         return self._shown(changed), text
+
+    def reloaded(self, actor: str, detail: dict[str, Any]) -> None:
+        """Note that the configuration was taken up; `detail` has no values, which may be secret."""
+        told = {"actor": actor, "action": "config.reload", "subject": "configuration", "detail": detail}
+        self._shelf.note({"at": self._now(), **told})
 
     def audit(self, limit: int = 100, before: str | None = None) -> Sequence[Row]:
         """The newest changes."""

@@ -30,6 +30,10 @@ class Shelf(Protocol):
         """Set what is in `row` of a key, and keep `told` in the audit."""
         ...
 
+    def note(self, told: Row) -> None:
+        """Keep `told` in the audit: of a change that is no key's."""
+        ...
+
     def audit(self, limit: int, before: str | None = None) -> Sequence[Row]:
         """The newest rows of the audit, before the row of that id where it is given."""
         ...

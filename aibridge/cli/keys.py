@@ -3,9 +3,7 @@
 A running server takes a change up within a second. What happens is `access`'s business.
 """
 
-import getpass
 import json
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from aibridge.cli.options import ConfigOption, fail, load_config, printable
+from aibridge.cli.options import ConfigOption, actor, fail, load_config, printable
 
 if TYPE_CHECKING:
     from aibridge.access import Administration
@@ -62,7 +60,7 @@ def create(
     }
     wanted = _wanted({key: value for key, value in given.items() if value is not None})
     with _administration(config, form) as keys:
-        told, text = keys.create(_actor(), wanted)
+        told, text = keys.create(actor(), wanted)
     _tell_new(told, text, form)
 
 
@@ -98,7 +96,7 @@ def show(named: Named, form: Format = "text", config: ConfigOption = None) -> No
 def revoke(named: Named, form: Format = "text", config: ConfigOption = None) -> None:
     """End a key for good; running servers refuse it within a second."""
     with _administration(config, form) as keys:
-        told = keys.revoke(_actor(), named)
+        told = keys.revoke(actor(), named)
     _tell(told, form)
 
 
@@ -113,7 +111,7 @@ def rotate(
 ) -> None:
     """Give a key a new text; id, rules and budget stay. The old one ends at once, or after --grace."""
     with _administration(config, form) as keys:
-        told, text = keys.rotate(_actor(), named, _seconds("--grace", grace))
+        told, text = keys.rotate(actor(), named, _seconds("--grace", grace))
     _tell_new(told, text, form)
 
 
@@ -204,15 +202,6 @@ def _pair(text: str) -> tuple[str, str]:
     if not (name and equals):
         fail(f"--metadata cannot be {text!r}; write NAME=WORD")
     return name, word
-
-
-def _actor() -> str:
-    """Who runs the command, for the audit."""
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):  # a user without a name
-        user = str(os.getuid())
-    return f"{user} (command line)"
 
 
 def _tell_new(told: "KeyTold", text: str, form: str) -> None:

@@ -1,5 +1,6 @@
 """What all commands share: the option for the configuration file, and how a command fails."""
 
+import getpass
 import os
 import unicodedata
 from pathlib import Path
@@ -58,3 +59,12 @@ def printable(text: str) -> str:
         char if char in "\n\t" or unicodedata.category(char)[0] != "C" else "\N{REPLACEMENT CHARACTER}"
         for char in text
     )
+
+
+def actor() -> str:
+    """Who runs the command, for the audit."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a user without a name
+        user = str(os.getuid())
+    return f"{user} (command line)"

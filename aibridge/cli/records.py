@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from aibridge.cli.options import ConfigOption, fail, load_config, printable, warn
+from aibridge.cli.options import ConfigOption, actor, fail, load_config, printable, warn
 
 if TYPE_CHECKING:
     from aibridge.config import Records
@@ -49,6 +49,7 @@ def prune(config: ConfigOption = None) -> None:
     """Delete now what is older than `records.retention`."""
     from datetime import UTC, datetime, timedelta
 
+    from aibridge.records.auditing import note
     from aibridge.records.retention import prune
 
     settings = load_config(config).records
@@ -57,6 +58,7 @@ def prune(config: ConfigOption = None) -> None:
     before = datetime.now(UTC) - timedelta(seconds=settings.retention)
     with _store(settings) as store:
         gone, older = prune(store, before), f"older than {before:%Y-%m-%d %H:%M} UTC"
+        note(store, actor(), "records.prune", older, _plain(gone))
     _tell(gone, f"deleted, {older}:", f"nothing is {older}")
 
 
@@ -71,6 +73,7 @@ def forget(
     config: ConfigOption = None,
 ) -> None:
     """Delete all rows of one user, caller or key, hidden turns and kept answers too."""
+    from aibridge.records.auditing import note
     from aibridge.records.forgetting import Whom, count
     from aibridge.records.forgetting import forget as forget_all
 
@@ -82,6 +85,8 @@ def forget(
     with _store(load_config(config).records) as store:
         if yes:
             rows = forget_all(store, whom)
+            # Who is forgotten is not written down again.
+            note(store, actor(), "records.forget", whom.property.removesuffix("_id"), _plain(rows))
         else:
             with store.reading() as connection:
                 rows = count(connection, whom)
@@ -96,6 +101,11 @@ def _tell(rows: Counter[str], heading: str, nothing: str) -> None:
     for name, number in rows.items():
         if number:
             typer.echo(f"{number:>12,}  {name.replace('_', ' ')}")
+
+
+def _plain(rows: Counter[str]) -> dict[str, int]:
+    """For the audit."""
+    return {name: number for name, number in rows.items() if number}
 
 
 def _size(number: int | None) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from aibridge.cli.options import ConfigOption, fail, load_config, printable, warn
+from aibridge.cli.options import ConfigOption, actor, fail, load_config, printable, warn
 from aibridge.cli.toolboxes import opened_box, settled, silent
 from aibridge.errors import BridgeError
 
@@ -77,12 +77,32 @@ def accept(
     accepted, unheard = asyncio.run(_accept(settings, names, tool or None))
     for line in accepted:
         typer.echo(printable(line))
+    if accepted:
+        _note(settings, accepted)
     if not accepted and not unheard:
         typer.echo("nothing has changed")
     for sentence in unheard:
         warn(sentence)
     if unheard:
         raise typer.Exit(1)
+
+
+def _note(settings: "Config", accepted: list[str]) -> None:
+    """Leave a row in the audit, where there are records."""
+    from aibridge.records import DatabaseFailing, RecordsError
+    from aibridge.records.auditing import note
+    from aibridge.records.opening import is_anything, open_store
+
+    if not (settings.records.enabled and is_anything(settings.records)):
+        return
+    try:
+        store, _ = open_store(settings.records)
+        try:
+            note(store, actor(), "tools.accept", "tools", {"accepted": accepted})
+        finally:
+            store.close()
+    except (RecordsError, DatabaseFailing) as error:
+        fail(f"the tools are accepted, but the audit cannot be written: {error}")
 
 
 def _prepared(config: Any) -> "Config":

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 import typer
 
 from aibridge.cli.filters import narrowed
-from aibridge.cli.options import ConfigOption, fail, load_config, printable, warn
+from aibridge.cli.options import ConfigOption, actor, fail, load_config, printable, warn
 from aibridge.nouns import By, Filter, Total
 
 if TYPE_CHECKING:
@@ -147,7 +147,7 @@ def export(
 def reprice(context: typer.Context, wanted: Filter, config: ConfigOption = None) -> None:
     """Price rounds whose price was unknown, with the prices of now."""
     with asking(config or context.obj) as questions:
-        priced, unknown = questions.reprice(wanted)
+        priced, unknown = questions.reprice(wanted, actor())
     typer.echo(f"{priced:,} rounds have a price now, {unknown:,} still have none")
 
 

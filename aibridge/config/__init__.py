@@ -6,7 +6,7 @@ from aibridge.config.loading import load, parse
 from aibridge.config.mcp_server import McpServer, OAuth
 from aibridge.config.models import Bridge, Config, Log, Server, Telemetry
 from aibridge.config.records import DatabaseUrl, Price, Records
-from aibridge.config.reloading import Source, keep_fixed
+from aibridge.config.reloading import Source, TakenUp, differences, keep_fixed
 from aibridge.config.upstream import Upstream
 
 __all__ = [
@@ -24,8 +24,10 @@ __all__ = [
     "Records",
     "Server",
     "Source",
+    "TakenUp",
     "Telemetry",
     "Upstream",
+    "differences",
     "keep_fixed",
     "load",
     "parse",

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from aibridge.config.models import Config, Log
 
@@ -35,6 +35,29 @@ class Source:
     """Sets up the log with the secrets to mask."""
     spread: Callable[[], None] = _nothing
     """Called where an operator asked this process: who started it starts others with the same."""
+
+
+class TakenUp(NamedTuple):
+    """What a reload changed, and what it did not: names of keys, no values."""
+
+    changed: list[str]
+    needs_restart: list[str]
+
+
+def differences(old: Config, new: Config) -> list[str]:
+    """The keys that differ: `bridge.max_rounds`, `upstreams.openai`."""
+    found: list[str] = []
+    for section in Config.model_fields:
+        was, now = _parts(getattr(old, section)), _parts(getattr(new, section))
+        names = dict.fromkeys([*was, *now])
+        found += [f"{section}.{name}" for name in names if was.get(name) != now.get(name)]
+    return found
+
+
+def _parts(section: Any) -> dict[str, Any]:
+    if isinstance(section, dict):
+        return section
+    return {name: getattr(section, name) for name in type(section).model_fields}
 
 
 def keep_fixed(old: Config, new: Config) -> tuple[Config, list[str]]:

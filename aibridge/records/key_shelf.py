@@ -11,6 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from aibridge.nouns import new_id
+from aibridge.records import auditing
 from aibridge.records.store import Store
 from aibridge.records.tables import api_keys, audit, exchanges, settings, token_usages
 
@@ -49,6 +50,11 @@ class KeyShelf:
             connection.execute(sa.update(api_keys).where(api_keys.c.id == key_id).values(dict(row)))
             _tell(connection, told)
 
+    def note(self, told: Row) -> None:
+        """Keep `told` in the audit: of a change that is no key's."""
+        with self._store.writing() as connection:
+            auditing.tell(connection, told)
+
     def audit(self, limit: int, before: str | None = None) -> Sequence[Row]:
         """The newest rows of the audit, those before the row `before` where it is given."""
         query = sa.select(audit).order_by(audit.c.id.desc()).limit(limit)
@@ -80,5 +86,5 @@ class KeyShelf:
 
 
 def _tell(connection: sa.Connection, told: Row) -> None:
-    connection.execute(sa.insert(audit), {"id": new_id(), **told})
+    auditing.tell(connection, told)
     connection.execute(sa.update(settings).where(settings.c.key == VERSION).values(value=new_id()))

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from aibridge.nouns import Filter, Total, Usage
-from aibridge.records import listing, queries, summaries
+from aibridge.records import auditing, listing, queries, summaries
 from aibridge.records.exporting import written
 from aibridge.records.narrowing import conditions
 from aibridge.records.pricing import Prices
@@ -53,8 +53,11 @@ class Questions:
         """An export in pieces of text, `csv` or `jsonl`."""
         return written(listing.export(self._store, wanted), form)
 
-    def reprice(self, wanted: Filter) -> tuple[int, int]:
-        """Price rounds whose price was unknown: how many have one now, and how many still have none."""
+    def reprice(self, wanted: Filter, actor: str) -> tuple[int, int]:
+        """Price rounds whose price was unknown: how many have one now, and how many still have none.
+
+        `actor` wants it, for the audit.
+        """
         priced = unknown = 0
         place = ("", 0)
         while rounds := self._unpriced(wanted, place):
@@ -62,6 +65,7 @@ class Questions:
             self._write(changed)
             priced, unknown = priced + len(changed), unknown + len(rounds) - len(changed)
             place = rounds[-1]["exchange_id"], rounds[-1]["round"]
+        auditing.note(self._store, actor, "records.reprice", "rounds", {"priced": priced, "unknown": unknown})
         return priced, unknown
 
     def _unpriced(self, wanted: Filter, place: tuple[str, int]) -> list[listing.Row]:

@@ -85,6 +85,9 @@ class NoKeys:
         """Raises BridgeError."""
         self.put(row, told)
 
+    def note(self, told: Row) -> None:
+        """The log has it alone."""
+
     def audit(self, limit: int, before: str | None = None) -> Sequence[Row]:
         """Raises BridgeError: nobody writes down what is changed."""
         raise BridgeError(Kind.NOT_FOUND, f"the audit rests beside the records, and {OFF}")

@@ -54,6 +54,9 @@ class Shelf:
         self.rows[key_id] |= dict(row)
         self.changes += 1
 
+    def note(self, told: Row) -> None:
+        """See ports."""
+
     def audit(self, limit: int, before: str | None = None) -> Sequence[Row]:
         """See ports."""
         return []

@@ -30,6 +30,7 @@ def test_known_keys_and_budgets_work_while_the_database_is_away(
             assert ask(bridge.port, [bearer(key)]).error["code"] == "budget_exceeded"
             assert ask(bridge.port, [bearer(other)]).status == 200
             assert api(bridge.port, "GET", "/keys").status == 503
+            assert api(bridge.port, "POST", "/reload").status == 200, "the log tells of it"
         finally:
             postgres.start()
         eventually(lambda: bridge.app.states()["access"]["state"] == "ok", 20, what="the database again")

@@ -73,6 +73,13 @@ def _record(folder: Path, *names: str, **changes: Any) -> None:
                 recorder.tell(fact)
 
 
+def _audited(folder: Path) -> list[tuple[str, str, Json]]:
+    """Action, subject and detail of each row of the audit, the oldest first."""
+    rows = select(folder, "SELECT actor, action, subject, detail FROM audit ORDER BY id")
+    assert all(actor.endswith(" (command line)") for actor, *_ in rows)
+    return [(action, subject, json.loads(detail)) for _, action, subject, detail in rows]
+
+
 def _files(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()}
 
@@ -121,6 +128,9 @@ def test_a_user_is_counted_and_then_forgotten(folder: Path) -> None:
     gone = _told("forget", "--user", "ada", "--yes").splitlines()
     assert gone[0] == "deleted, of the user ada:" and gone[1:] == counted[1:-1]
     assert select(folder, "SELECT id FROM exchanges") == [("c",)]
+    [(action, subject, detail)] = _audited(folder)
+    assert (action, subject) == ("records.forget", "user") and "ada" not in str(detail)
+    assert detail == {"exchanges": 2, "prompts": 2, "thoughts": 4, "tool_calls": 2, "token_usages": 4}
     assert _told("forget", "--user", "ada", "--yes") == "there is nothing of the user ada\n"
 
 
@@ -168,6 +178,8 @@ def test_old_rows_are_deleted_now(folder: Path) -> None:
     assert lines[0].startswith("deleted, older than 20") and lines[0].endswith(" UTC:")
     assert "1  exchanges" in {line.strip() for line in lines}
     assert select(folder, "SELECT id FROM exchanges") == [(names[1],)]
+    [(action, subject, detail)] = _audited(folder)
+    assert action == "records.prune" and f"deleted, {subject}:" == lines[0] and detail["exchanges"] == 1
     assert _told("prune").startswith("nothing is older than 20")
 
 

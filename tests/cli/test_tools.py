@@ -1,8 +1,10 @@
 """`aibridge tools`: what is injected and what is not, and taking what changed."""
 
 import json
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +39,15 @@ def test_only_what_is_injected_is_shown_where_that_is_wanted(tmp_path: Path) -> 
     assert "4 tools, about " in _tools(tmp_path).stdout
 
 
+def _audited(folder: Path) -> list[tuple[str, ...]]:
+    """The tools that the rows of the audit name, the oldest row first."""
+    with closing(sqlite3.connect(folder / "aibridge.db")) as database:
+        rows = database.execute("SELECT actor, detail FROM audit WHERE action = 'tools.accept' ORDER BY id")
+        found = [(actor, json.loads(detail)["accepted"]) for actor, detail in rows]
+    assert all(actor.endswith(" (command line)") for actor, _ in found)
+    return [tuple(line.split()[1].rstrip(":") for line in lines) for _, lines in found]
+
+
 def test_a_tool_that_changed_is_told_and_accepted(tmp_path: Path) -> None:
     _configured(tmp_path, demo=DEMO)
     store = Store(Records(url=f"sqlite:///{tmp_path / 'aibridge.db'}").url)
@@ -54,5 +65,6 @@ def test_a_tool_that_changed_is_told_and_accepted(tmp_path: Path) -> None:
     assert _tools(tmp_path, "accept").stdout.startswith("accepted demo__now: ")
     assert _tools(tmp_path, "accept", "demo").stdout == "nothing has changed\n"
     assert "5 tools, about " in _tools(tmp_path).stdout
+    assert _audited(tmp_path) == [("demo__add",), ("demo__now",)], "each who accepted something"
     refused = _tools(tmp_path, "accept", "other")
     assert (refused.returncode, "no MCP server named 'other'" in refused.stderr) == (1, True)

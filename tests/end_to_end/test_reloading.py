@@ -47,6 +47,11 @@ def reload(bridge: Bridge) -> Any:
     return send(bridge.port, method="POST", path="/api/reload")
 
 
+def audit(bridge: Bridge) -> Any:
+    """The rows of the audit, the newest first."""
+    return send(bridge.port, method="GET", path="/api/audit").json
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_signal_takes_up_the_file_and_cuts_no_stream(workers: int, tmp_path: Path) -> None:
     with held() as (gate, old), raw_upstream(answer_plainly) as new, ExitStack() as stack:
@@ -62,6 +67,9 @@ def test_a_signal_takes_up_the_file_and_cuts_no_stream(workers: int, tmp_path: P
         os.kill(bridge.program.pid, signal.SIGHUP)
         eventually(lambda: "was not taken up" in bridge.log, 20, "the refusal")
         assert ask(bridge.port).status == 200
+        [row] = eventually(lambda: audit(bridge), what="the audit")
+        assert (row["actor"], row["action"], row["subject"]) == ("signal", "config.reload", "configuration")
+        assert row["detail"] == {"changed": ["upstreams.up"], "needs_restart": []}, "and none of the refusal"
         gate.open()
         assert [stream.rest() for stream in streams] == [STREAM[BEGUN:]] * STREAMS
         assert bridge.stop() == 0
@@ -82,6 +90,9 @@ def test_the_api_reloads_all_workers_and_says_what_waits_for_a_restart(tmp_path:
             "workers": 2,
             "failed": [],
         }
+        [row] = audit(bridge)
+        assert (row["actor"], row["action"]) == ("this machine", "config.reload")
+        assert row["detail"] == {"changed": ["upstreams.up"], **told.json}, "names, no values"
         assert [ask(bridge.port).status for _ in range(12)] == [200] * 12
         assert (len(old.heard), len(new.heard)) == (0, 12)
         os.kill(before[1], signal.SIGKILL)
@@ -111,6 +122,8 @@ def test_a_wrong_file_changes_nothing_and_the_api_says_why(tmp_path: Path) -> No
         assert reload(bridge).json == {"needs_restart": [], "workers": 1, "failed": []}
         assert ask(bridge.port).status == 200
         assert "Bearer sk-another-one" in str(upstream.heard[-1])
+        [row] = audit(bridge)
+        assert row["detail"]["changed"] == ["upstreams.up"] and "sk-another-one" not in str(row)
 
 
 def test_servers_that_did_not_change_stay_connected(tmp_path: Path) -> None:

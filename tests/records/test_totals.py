@@ -332,8 +332,8 @@ def test_rounds_without_a_price_are_priced_again(tmp_path: Path) -> None:
     fold(store, [encode(fact) for fact in (*facts, ended("a"))], "worker")
     asking = Questions(store, Prices({"own": Price(input=1, output=2)}, {}))
     assert asking.totals("model", Filter())[0].cost_micros is None
-    assert asking.reprice(Filter(model="other")) == (0, 0)
-    assert asking.reprice(Filter()) == (2, 0)  # the second by the name that was asked
-    assert asking.reprice(Filter()) == (0, 0)
+    assert asking.reprice(Filter(model="other"), "ada") == (0, 0)
+    assert asking.reprice(Filter(), "ada") == (2, 0)  # the second by the name that was asked
+    assert asking.reprice(Filter(), "ada") == (0, 0)
     assert asking.totals("model", Filter())[0].cost_micros == 2 * (125 + 60)
     store.close()

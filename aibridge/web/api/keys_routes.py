@@ -76,7 +76,7 @@ class AuditQuery(Query):
 
 
 class AuditRow(BaseModel):
-    """One change: who did what to which key."""
+    """One change: who did what, to which key or to what else."""
 
     id: str
     at: datetime

@@ -23,8 +23,8 @@ class Reloaded(BaseModel):
 class RunningRoutes:
     """The routes."""
 
-    def __init__(self, config: Callable[[], Config], reload: Callable[[], Awaitable[Reloaded]]) -> None:
-        """`reload` raises ConfigError where the file is wrong."""
+    def __init__(self, config: Callable[[], Config], reload: Callable[[str], Awaitable[Reloaded]]) -> None:
+        """`reload` is told who wants it, and raises ConfigError where the file is wrong."""
         self._config, self._reload = config, reload
 
     def routes(self) -> tuple[ApiRoute, ...]:
@@ -50,8 +50,8 @@ class RunningRoutes:
     async def _tell(self, _asked: Asked) -> Any:
         return json.loads(mask(self._config().model_dump_json()))
 
-    async def _take_up(self, _asked: Asked) -> Reloaded:
+    async def _take_up(self, asked: Asked) -> Reloaded:
         try:
-            return await self._reload()
+            return await self._reload(asked.actor)
         except ConfigError as error:
             raise BridgeError(Kind.BAD_REQUEST, str(error)) from error
