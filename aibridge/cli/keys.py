@@ -5,13 +5,14 @@ A running server takes a change up within a second. What happens is `access`'s b
 
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from aibridge.cli.options import ConfigOption, actor, fail, load_config, printable
+from aibridge.cli.stores import failures_told
 
 if TYPE_CHECKING:
     from aibridge.access import Administration
@@ -144,23 +145,16 @@ def _administration(path: Path | None, form: str) -> Iterator["Administration"]:
     """What looks after the keys; errors end the command."""
     from aibridge import records
     from aibridge.access import Administration
-    from aibridge.cli.quiet import quiet_log
     from aibridge.errors import BridgeError
 
     if form not in ("text", "json"):
         fail(f"--format cannot be {form!r}; write one of text, json")
     settings = load_config(path)
-    quiet_log()
     try:
-        shelf = records.open_key_shelf(settings.records, records.prices_of(settings))
-        try:
-            yield Administration(shelf)
-        finally:
-            shelf.close()
-    except records.RecordsError as error:
-        fail(str(error))
-    except records.DatabaseFailing as error:
-        fail(f"the records' database cannot be used: {error}")
+        with failures_told():
+            shelf = records.open_key_shelf(settings.records, records.prices_of(settings))
+            with closing(shelf):
+                yield Administration(shelf)
     except BridgeError as error:
         fail(error.message)
 

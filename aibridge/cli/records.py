@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from aibridge.cli.options import ConfigOption, actor, fail, load_config, printable, warn
+from aibridge.cli.options import ConfigOption, actor, fail, load_config, printable
+from aibridge.cli.stores import failures_told, opened_store
 
 if TYPE_CHECKING:
     from aibridge.config import Records
@@ -116,23 +117,11 @@ def _size(number: int | None) -> str:
 
 @contextmanager
 def _store(settings: "Records") -> Iterator["Store"]:
-    """The database, with what ended processes left; errors end the command."""
-    from aibridge.cli.quiet import quiet_log
-    from aibridge.records.failures import DatabaseFailing, RecordsError
-    from aibridge.records.opening import is_anything, open_store
+    """The database, where there is one."""
+    from aibridge.records.opening import is_anything
 
-    quiet_log()
-    try:
+    with failures_told():
         if settings.enabled and not is_anything(settings):
             fail(f"there are no records yet: neither {settings.url} nor a journal in {settings.journal}")
-        store, problem = open_store(settings)
-        if problem:
-            warn(problem)
-        try:
-            yield store
-        finally:
-            store.close()
-    except RecordsError as error:
-        fail(str(error))
-    except DatabaseFailing as error:
-        fail(f"the records' database failed: {error}")
+    with opened_store(settings) as store:
+        yield store

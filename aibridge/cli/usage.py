@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 import typer
 
 from aibridge.cli.filters import narrowed
-from aibridge.cli.options import ConfigOption, actor, fail, load_config, printable, warn
+from aibridge.cli.options import ConfigOption, actor, fail, load_config, printable
+from aibridge.cli.stores import opened_store
 from aibridge.nouns import By, Filter, Total
 
 if TYPE_CHECKING:
@@ -154,29 +155,13 @@ def reprice(context: typer.Context, wanted: Filter, config: ConfigOption = None)
 @contextmanager
 def asking(path: Path | None) -> Iterator["Questions"]:
     """The records, with what ended processes left; errors end the command."""
-    import structlog
-
-    from aibridge.records.failures import DatabaseFailing, RecordsError
-    from aibridge.records.opening import open_store
     from aibridge.records.pricing import prices_of
     from aibridge.records.questions import Questions
 
     settings = load_config(path)
-    quiet = structlog.make_filtering_bound_logger("error")  # stdout is for figures alone
-    structlog.configure(wrapper_class=quiet, logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     prices = prices_of(settings)
-    try:
-        store, problem = open_store(settings.records, prices)
-        if problem:
-            warn(problem)
-        try:
-            yield Questions(store, prices)
-        finally:
-            store.close()
-    except RecordsError as error:
-        fail(str(error))
-    except DatabaseFailing as error:
-        fail(f"the records' database cannot be read: {error}")
+    with opened_store(settings.records, prices) as store:
+        yield Questions(store, prices)
 
 
 def one_of(option: str, value: str, known: Sequence[str]) -> None:

@@ -9,11 +9,11 @@ import sqlalchemy as sa
 
 from aibridge.bridge import lately
 from aibridge.bridge.lately import FRESH, Lately
-from aibridge.config import DatabaseUrl
 from aibridge.records.answer_ids import AnswerIds
 from aibridge.records.asking import Asking
 from aibridge.records.store import Store
 from aibridge.records.tables import answer_ids
+from tests.support.stores import in_file, opened
 
 
 class Time:
@@ -27,10 +27,8 @@ class Time:
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    store = Store(DatabaseUrl(f"sqlite:///{tmp_path}/records.db"))
-    store.open()
-    yield store
-    store.close()
+    with opened(in_file(tmp_path)) as store:
+        yield store
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import pytest
 
 from aibridge.records.store import Store
 from tests.records.telling import Place, in_postgres, in_sqlite
+from tests.support.stores import opened
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -20,7 +21,5 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
 @pytest.fixture
 def store(place: Place) -> Iterator[Store]:
     """An open database of either kind."""
-    store = Store(place.config().url)
-    store.open()
-    yield store
-    store.close()
+    with opened(place.config().url) as store:
+        yield store

@@ -8,25 +8,18 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from aibridge.config import DatabaseUrl
 from aibridge.records.answer_ids import AnswerIds
 from aibridge.records.asking import Asking
 from aibridge.records.owners import Owners
 from aibridge.records.store import Store
 from aibridge.records.tables import answer_ids
-
-
-def _store(folder: Path) -> Store:
-    store = Store(DatabaseUrl(f"sqlite:///{folder}/records.db"))
-    store.open()
-    return store
+from tests.support.stores import in_file, opened
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    store = _store(tmp_path)
-    yield store
-    store.close()
+    with opened(in_file(tmp_path)) as store:
+        yield store
 
 
 def _put(ids: AnswerIds, contents: dict[str, bytes], user: str | None = None) -> None:
@@ -35,9 +28,8 @@ def _put(ids: AnswerIds, contents: dict[str, bytes], user: str | None = None) ->
 
 def test_what_one_process_keeps_another_finds(store: Store, tmp_path: Path) -> None:
     _put(AnswerIds(store, Asking()), {"resp_1": b"one", "resp_2": b"two"})
-    other = _store(tmp_path)
-    assert asyncio.run(AnswerIds(other, Asking()).get(["resp_1", "resp_3"])) == {"resp_1": b"one"}
-    other.close()
+    with opened(in_file(tmp_path)) as other:
+        assert asyncio.run(AnswerIds(other, Asking()).get(["resp_1", "resp_3"])) == {"resp_1": b"one"}
 
 
 def test_the_newest_content_of_an_id_counts(store: Store) -> None:

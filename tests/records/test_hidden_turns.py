@@ -14,16 +14,15 @@ from aibridge.records.asking import Asking
 from aibridge.records.hidden_turns import HiddenTurns
 from aibridge.records.store import Store
 from aibridge.records.tables import hidden_turns
+from tests.support.stores import in_file, opened
 
 ONE, TWO = b"1" * 32, b"2" * 32
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    store = Store(DatabaseUrl(f"sqlite:///{tmp_path}/records.db"))
-    store.open()
-    yield store
-    store.close()
+    with opened(in_file(tmp_path)) as store:
+        yield store
 
 
 def put(turns: HiddenTurns, key: bytes, content: bytes, *, newest_wins: bool = False) -> None:

@@ -27,16 +27,15 @@ from tests.records.telling import (
     started,
     whole,
 )
+from tests.support.stores import opened
 
 DAY = 86400.0
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    store = Store(records_in(tmp_path).url)
-    store.open()
-    yield store
-    store.close()
+    with opened(records_in(tmp_path).url) as store:
+        yield store
 
 
 def _told(store: Store, *facts: Fact) -> None:

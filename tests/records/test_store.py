@@ -35,14 +35,13 @@ from tests.records.telling import (
     started,
     whole,
 )
+from tests.support.stores import opened
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    store = Store(records_in(tmp_path).url)
-    store.open()
-    yield store
-    store.close()
+    with opened(records_in(tmp_path).url) as store:
+        yield store
 
 
 def _fold(store: Store, facts: list[Fact]) -> int:

@@ -27,6 +27,7 @@ from aibridge.records.tables import exchanges, summaries
 from aibridge.records.totals import totals
 from bench.records import Made, make, write
 from tests.records.telling import call_ended, ended, in_postgres, in_sqlite, records_in, round_ended, started
+from tests.support.stores import opened
 
 COUNT = 20_000 if os.environ.get("AIBRIDGE_SOAK") else 1500
 START = datetime(2026, 3, 1, 7, 30, tzinfo=UTC)
@@ -71,11 +72,9 @@ def store(
         place = in_sqlite(folder)
     else:
         place = in_postgres(folder, request.getfixturevalue("postgres").database())
-    store = Store(place.config().url)
-    store.open()
-    write(store, made)
-    yield store
-    store.close()
+    with opened(place.config().url) as store:
+        write(store, made)
+        yield store
 
 
 @pytest.fixture(scope="module")
