@@ -8,10 +8,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 import httpx2
 
+from aibridge.upstreams.carrying import Reply
 from aibridge.upstreams.failures import AttemptError, broken, empty
 from aibridge.upstreams.headers import Pairs
 
-Renew = Callable[[AttemptError], Awaitable[httpx2.Response | None]]
+Renew = Callable[[AttemptError], Awaitable[Reply | None]]
+
+IDENTITY = b"identity"
 
 
 class Answer:
@@ -20,26 +23,23 @@ class Answer:
     notes: Sequence[str] = ()
     """It was asked as it stands."""
 
-    def __init__(
-        self, upstream: str, response: httpx2.Response, renew: Renew | None, *, verbatim: bool
-    ) -> None:
+    def __init__(self, upstream: str, reply: Reply, renew: Renew | None, *, verbatim: bool) -> None:
         """`renew`: what gives another answer; None where this one is final, also without a body."""
         self._upstream, self._renew, self._verbatim = upstream, renew, verbatim
         self._begun = False
         self._headers: Pairs = []
         self.headers: Sequence[tuple[bytes, bytes]] = self._headers
         """The same list as long as the answer lives, whatever answer it is in the end."""
-        self._take(response)
+        self._take(reply)
 
-    def _take(self, response: httpx2.Response) -> None:
-        self.status = response.status_code
-        self._headers[:] = response.headers.raw
+    def _take(self, reply: Reply) -> None:
+        self.status = reply.status
+        self._headers[:] = reply.headers
+        told = {name.lower(): value for name, value in reply.headers}
+        self.media_type = told.get(b"content-type", b"").decode("latin-1").partition(";")[0].strip().lower()
         # Asked for identity; an upstream that encodes all the same is decoded by httpx2.
-        encoded = not self._verbatim and response.headers.get("content-encoding", "identity") != "identity"
-        self.media_type: str = response.headers.get("content-type", "").partition(";")[0].strip().lower()
-        assert isinstance(response.stream, httpx2.AsyncByteStream)
-        self._pieces: AsyncIterator[bytes]
-        self._pieces = response.aiter_bytes() if encoded else aiter(response.stream)
+        encoded = not self._verbatim and told.get(b"content-encoding", IDENTITY) != IDENTITY
+        self._pieces: AsyncIterator[bytes] = _decoded(reply) if encoded else aiter(reply.stream)
 
     async def read(self) -> bytes:
         """The next piece of the body as it arrives; empty at the end.
@@ -65,10 +65,10 @@ class Answer:
                 failure = empty(self._upstream)
             except (httpx2.TransportError, httpx2.DecodingError) as error:
                 failure, cause = broken(self._upstream, error), error
-            response = await self._renew(failure) if self._renew else None
-            if response is None:
+            reply = await self._renew(failure) if self._renew else None
+            if reply is None:
                 raise failure from cause
-            self._take(response)
+            self._take(reply)
 
     async def read_all(self, limit: int) -> bytes:
         """The body, cut at `limit` bytes."""
@@ -76,3 +76,7 @@ class Answer:
         while len(body) < limit and (piece := await self.read()):
             body += piece
         return body[:limit]
+
+
+def _decoded(reply: Reply) -> AsyncIterator[bytes]:
+    return httpx2.Response(reply.status, headers=reply.headers, stream=reply.stream).aiter_bytes()

@@ -7,11 +7,10 @@ asked. Which upstream is asked, and what becomes of a refusal, is left to the en
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from types import TracebackType
-from typing import Any
 
 import httpx2
 import structlog
@@ -20,15 +19,18 @@ from aibridge.errors import BridgeError, Kind, UpstreamRefused
 from aibridge.facts import AttemptHeard, Failure
 from aibridge.upstreams.answer import Answer
 from aibridge.upstreams.breaker import Breakers
+from aibridge.upstreams.carrying import Body, Carrier, Clocks, Reply, Sent
 from aibridge.upstreams.credentials import REFUSED, Key, Keys
 from aibridge.upstreams.failures import CONNECTION, AttemptError, resting, unanswered
-from aibridge.upstreams.headers import Pairs, to_upstream
+from aibridge.upstreams.headers import to_upstream
 from aibridge.upstreams.retrying import LONGEST_WAIT, Budget, told_wait, wait_before, worth_retrying
 from aibridge.upstreams.vitals import Vitals
 
 log = structlog.get_logger(__name__)
 Headers = Sequence[tuple[bytes, bytes]]
-Body = bytes | AsyncIterator[bytes]
+LENGTH = b"content-length"
+HEADERS_REMEMBERED = 1024
+"""Of clients that came last: each sends the same ones again and again, but for the length."""
 LONGEST_ERROR = 8 << 20
 """Bytes of an error body that are handed on."""
 
@@ -40,12 +42,11 @@ class Site:
     name: str
     base: str
     host: bytes
-    transport: httpx2.AsyncBaseTransport
+    carrier: Carrier
     keys: Keys
     breakers: Breakers
     first_byte_timeout: float
-    extensions: dict[str, Any]
-    """httpx2's extensions of a request: its clocks."""
+    clocks: Clocks
     proxied: bool = False
     budget: Budget = field(default_factory=Budget)
     vitals: Vitals = field(default_factory=Vitals)
@@ -79,14 +80,14 @@ class Attempts:
         self._replayable = isinstance(outgoing.body, bytes)
         self._retry = 0
         self._refused: list[Key] = []
-        self._response: httpx2.Response | None = None
+        self._reply: Reply | None = None
         self._began = 0.0
 
     async def __aenter__(self) -> Answer:
         self._admit()
         self._site.budget.earn()
-        response = await self._ask()
-        return Answer(self._site.name, response, self._renewed, verbatim=self._outgoing.verbatim)
+        reply = await self._ask()
+        return Answer(self._site.name, reply, self._renewed, verbatim=self._outgoing.verbatim)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
@@ -94,10 +95,9 @@ class Attempts:
         await self._let_go()
 
     async def _let_go(self) -> None:
-        response, self._response = self._response, None
-        if response is not None:
-            assert isinstance(response.stream, httpx2.AsyncByteStream)
-            await response.stream.aclose()
+        reply, self._reply = self._reply, None
+        if reply is not None:
+            await reply.stream.aclose()
 
     def _admit(self) -> None:
         """Raises AttemptError where the model has a pause."""
@@ -108,52 +108,45 @@ class Attempts:
             self._tell(error.code, error.message, None, key=None)
             raise error
 
-    async def _ask(self) -> httpx2.Response:
+    async def _ask(self) -> Reply:
         """The next answer that is worth handing on."""
         while True:
             self._began = time.perf_counter()
             key = self._site.keys.next(self._refused)
             try:
-                response = await self._send(key)
+                reply = await self._send(key)
             except AttemptError as error:
                 pause = self._failed(error, key)
                 if pause is None:
                     raise
             else:
-                self._response = response
-                if response.status_code < 300:
+                self._reply = reply
+                if reply.status < 300:
                     self._site.breakers.passed(self._outgoing.model)
                     self._site.vitals.answers()
-                    return response
-                pause = self._answered(response, key)
+                    return reply
+                pause = self._answered(reply, key)
                 if pause is None:
-                    return response if self._outgoing.verbatim else await self._refusal(response)
+                    return reply if self._outgoing.verbatim else await self._refusal(reply)
                 await self._let_go()
             await asyncio.sleep(pause)
 
-    async def _send(self, key: Key) -> httpx2.Response:
+    async def _send(self, key: Key) -> Reply:
         site, outgoing = self._site, self._outgoing
-        client = to_upstream(
-            outgoing.headers, key.headers, own_key=outgoing.own_key, verbatim=outgoing.verbatim
-        )
-        body = outgoing.body
-        request = httpx2.Request(
-            outgoing.method,
-            _url(site.base + outgoing.target),
-            headers=[(b"host", site.host), *_framing(outgoing.method, outgoing.headers, body), *client],
-            stream=httpx2.ByteStream(body) if isinstance(body, bytes) else _Upload(body),
-            extensions=site.extensions,
-        )
+        client = tuple([pair for pair in outgoing.headers if pair[0] != LENGTH])
+        headers = _headers(site.host, client, key.headers, outgoing.own_key, outgoing.verbatim)
+        length = None if self._replayable else _length(outgoing.headers)
+        url = site.base + outgoing.target
+        request = Sent(outgoing.method, url, headers, outgoing.body, site.clocks, length)
         site.vitals.attempts += 1
         try:
             async with asyncio.timeout(site.first_byte_timeout):
-                response = await site.transport.handle_async_request(request)
+                return await site.carrier.send(request)
         except (TimeoutError, httpx2.TransportError) as error:
             raise unanswered(site.name, error, proxied=site.proxied) from error
         except asyncio.CancelledError:
             site.breakers.undecided(outgoing.model)
             raise
-        return response
 
     def _failed(self, error: AttemptError, key: Key | None) -> float | None:
         """Note that no answer came; the seconds until the next try, None where there is none."""
@@ -163,9 +156,9 @@ class Attempts:
         self._tell(error.code, error.message, pause, key)
         return pause
 
-    def _answered(self, response: httpx2.Response, key: Key) -> float | None:
+    def _answered(self, reply: Reply, key: Key) -> float | None:
         """Note a refusal; the seconds until the next try, None where there is none."""
-        site, status, headers = self._site, response.status_code, response.headers.raw
+        site, status, headers = self._site, reply.status, reply.headers
         told = f"answered {status}"
         if status >= 500:
             site.breakers.failed(self._outgoing.model, told)
@@ -202,20 +195,20 @@ class Attempts:
         self._site.vitals.retries += 1
         return wait
 
-    async def _refusal(self, response: httpx2.Response) -> httpx2.Response:
+    async def _refusal(self, reply: Reply) -> Reply:
         """Raises what an answer that is none is for the engine."""
         name = self._site.name
         try:
-            if response.status_code < 400:
-                reason = f"answered {response.status_code}; check its base_url"
+            if reply.status < 400:
+                reason = f"answered {reply.status}; check its base_url"
                 raise BridgeError(Kind.UPSTREAM_INVALID, f"upstream '{name}' {reason}")
-            answer = Answer(name, response, None, verbatim=False)
+            answer = Answer(name, reply, None, verbatim=False)
             body = await answer.read_all(LONGEST_ERROR)
         finally:
             await self._let_go()
-        raise UpstreamRefused(name, response.status_code, answer.headers, body)
+        raise UpstreamRefused(name, reply.status, answer.headers, body)
 
-    async def _renewed(self, error: AttemptError) -> httpx2.Response | None:
+    async def _renewed(self, error: AttemptError) -> Reply | None:
         """Another answer for one that ended before its first byte; None where there is none."""
         pause = self._failed(error, None)
         if pause is None:
@@ -234,31 +227,23 @@ class Attempts:
         self._heard(Failure(self._site.name, self._outgoing.model, code, error, took, again, shown))
 
 
-class _Upload(httpx2.AsyncByteStream):
-    """A request's body that is sent on as it comes."""
-
-    def __init__(self, pieces: AsyncIterator[bytes]) -> None:
-        self._pieces = pieces
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return self._pieces
-
-
 def _bare(sentence: str) -> str:
     """What a sentence says of its upstream, without its name and the remedy."""
     return sentence.partition("' ")[2].partition(";")[0]
 
 
-@lru_cache(maxsize=256)
-def _url(url: str) -> httpx2.URL:
-    """Parsed once: it costs as much as all the rest of a request's way through the transport."""
-    return httpx2.URL(url)
+@lru_cache(HEADERS_REMEMBERED)
+def _headers(
+    host: bytes,
+    client: tuple[tuple[bytes, bytes], ...],
+    added: tuple[tuple[bytes, bytes], ...],
+    own_key: bool,
+    verbatim: bool,
+) -> tuple[tuple[bytes, bytes], ...]:
+    """The headers of a request, worked out once for each client's own."""
+    return (b"host", host), *to_upstream(client, added, own_key=own_key, verbatim=verbatim)
 
 
-def _framing(method: str, client: Headers, body: Body) -> Pairs:
-    """The header that says how long the body is."""
-    if isinstance(body, bytes):
-        needed = body or method in ("POST", "PUT", "PATCH")
-        return [(b"content-length", str(len(body)).encode())] if needed else []
-    told = [(name, value) for name, value in client if name.lower() == b"content-length"]
-    return told or [(b"transfer-encoding", b"chunked")]
+def _length(client: Headers) -> bytes | None:
+    """How long a body is that comes in pieces, as its client says."""
+    return next((value for name, value in client if name.lower() == LENGTH), None)

@@ -5,6 +5,7 @@ import ssl
 import httpx2
 
 from aibridge import config
+from aibridge.upstreams.carrying import Adapted, Carrier
 from aibridge.upstreams.transport import Http1Transport
 
 UNLIMITED = httpx2.Limits(max_connections=None, max_keepalive_connections=100, keepalive_expiry=15.0)
@@ -35,6 +36,11 @@ class Carriers:
     def _open(self, transport: httpx2.AsyncBaseTransport) -> httpx2.AsyncBaseTransport:
         self.opened.append(transport)
         return transport
+
+
+def carrier_of(transport: httpx2.AsyncBaseTransport) -> Carrier:
+    """`transport` as a carrier."""
+    return transport if isinstance(transport, Http1Transport) else Adapted(transport)
 
 
 class _Proxied(httpx2.AsyncHTTPTransport):

@@ -14,8 +14,10 @@ from aibridge import config
 from aibridge.errors import BridgeError, UpstreamRefused
 from aibridge.facts import AttemptHeard, Failure
 from aibridge.nouns import Quirks, SendBack
-from aibridge.upstreams.attempts import LONGEST_ERROR, Attempts, Body, Headers, Outgoing, Site
+from aibridge.upstreams.attempts import LONGEST_ERROR, Attempts, Headers, Outgoing, Site
 from aibridge.upstreams.breaker import Breakers
+from aibridge.upstreams.carriers import carrier_of
+from aibridge.upstreams.carrying import Body
 from aibridge.upstreams.credentials import REFUSED, Keys
 from aibridge.upstreams.headers import CREDENTIALS
 
@@ -42,7 +44,7 @@ class Upstream:
         transport: httpx2.AsyncBaseTransport,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.settings = settings
+        self.settings, self._transport = settings, transport
         self.name, self.models = name, tuple(settings.models)
         self.aliases, self.apis = settings.aliases, frozenset[str](settings.apis)
         self.fallback = tuple(settings.fallback)
@@ -59,18 +61,18 @@ class Upstream:
             name=name,
             base=settings.base_url,
             host=urlsplit(settings.base_url).netloc.rpartition("@")[2].encode(),
-            transport=transport,
+            carrier=carrier_of(transport),
             keys=Keys(name, secrets, own, clock),
             breakers=Breakers(name, settings.breaker if settings.breaker != "off" else None, clock),
             first_byte_timeout=settings.first_byte_timeout,
-            extensions={"timeout": _clocks(settings)},
+            clocks=_clocks(settings),
             proxied=settings.proxy is not None,
         )
 
     @property
     def transport(self) -> httpx2.AsyncBaseTransport:
         """What carries its requests."""
-        return self._site.transport
+        return self._transport
 
     def serves(self, model: str) -> bool:
         """True where one of its aliases is `model`, or one of its patterns matches."""

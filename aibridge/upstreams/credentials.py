@@ -31,7 +31,7 @@ class Key:
     """One key of ours, or the place of the caller's own; `headers` are what requests with it carry."""
 
     def __init__(self, name: str | None, headers: Pairs) -> None:
-        self.name, self.headers = name, headers
+        self.name, self.headers = name, tuple(headers)
         self.rests_until = 0.0
         self.reason = ""
 

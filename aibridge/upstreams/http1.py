@@ -8,6 +8,7 @@ recipient could read in another way (two lengths, length and chunks, folded line
 
 import re
 from collections.abc import AsyncGenerator
+from functools import lru_cache
 
 import httpx2
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
@@ -17,10 +18,12 @@ from aibridge.upstreams.headers import Pairs
 LONGEST_HEAD = 128 << 10
 """Bytes that may come without any of a body: a head, 1xx answers, trailers, chunk extensions."""
 
+HEADS_REMEMBERED = 1024
+"""Heads of requests, but for their length; a client's are the same again and again."""
 _LAST_CHUNK = b"0\r\n\r\n"
 _WRONG_LENGTH = "the request's body does not have the length that its headers announce"
 _TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
-_REQUEST_HEAD = re.compile(rb"%b [!-~]+ HTTP/1\.1\r\n(?:%b: [^\0\r\n]*+\r\n)*+\r\n" % (_TOKEN, _TOKEN))
+_REQUEST_HEAD = re.compile(rb"%b [!-~]+ HTTP/1\.1\r\n(?:%b: [^\0\r\n]*+\r\n)*+" % (_TOKEN, _TOKEN))
 _FRAMING = frozenset({b"content-length", b"transfer-encoding"})
 
 
@@ -30,10 +33,16 @@ class Broken(Exception):
 
 def request_head(request: httpx2.Request) -> bytes:
     """The request line and the headers as they are. Raises LocalProtocolError."""
-    lines = [b"%b %b HTTP/1.1\r\n" % (request.method.encode(), request.url.raw_path)]
-    lines += [b"%b: %b\r\n" % pair for pair in request.headers.raw]
-    head = b"".join([*lines, b"\r\n"])
-    if not _REQUEST_HEAD.fullmatch(head) or head.count(b"\n") > len(lines) + 1:
+    return head_of(request.method, request.url.raw_path, tuple(request.headers.raw)) + b"\r\n"
+
+
+@lru_cache(HEADS_REMEMBERED)
+def head_of(method: str, path: bytes, headers: tuple[tuple[bytes, bytes], ...]) -> bytes:
+    """The same without the blank line at its end."""
+    lines = [b"%b %b HTTP/1.1\r\n" % (method.encode(), path)]
+    lines += [b"%b: %b\r\n" % pair for pair in headers]
+    head = b"".join(lines)
+    if not _REQUEST_HEAD.fullmatch(head) or head.count(b"\n") > len(lines):
         raise httpx2.LocalProtocolError("a request line or header has a character that HTTP does not allow")
     return head
 

@@ -13,6 +13,7 @@ import httpx2
 
 from aibridge import tasks
 from aibridge.upstreams.connection import Connection
+from aibridge.upstreams.headers import Pairs
 from aibridge.upstreams.http1 import AnswerParser, Broken
 
 UNREAD = 256 << 10
@@ -41,8 +42,23 @@ class Incoming(httpx2.AsyncByteStream):
 
     # The caller's side.
 
-    async def response(self) -> httpx2.Response:
-        """The answer once its head is whole. Raises httpx2's exceptions, or what the request's body did."""
+    @property
+    def status(self) -> int:
+        """Once the head is whole."""
+        return self._parser.status
+
+    @property
+    def headers(self) -> Pairs:
+        """The same."""
+        return self._parser.headers
+
+    @property
+    def stream(self) -> Self:
+        """The body."""
+        return self
+
+    async def begun(self) -> None:
+        """Wait until the head is whole. Raises httpx2's exceptions, or what the request's body did."""
         try:
             while not self._parser.begun:
                 await self._more()
@@ -50,7 +66,6 @@ class Incoming(httpx2.AsyncByteStream):
             self._break_off()
             await self.aclose()
             raise
-        return httpx2.Response(self._parser.status, headers=self._parser.headers, stream=self)
 
     def __aiter__(self) -> Self:
         return self

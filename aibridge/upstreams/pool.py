@@ -8,15 +8,12 @@ be stale the others, which were kept longer, are dropped too.
 import asyncio
 import ssl
 import sys
-from collections.abc import Mapping
 from functools import partial
 
 import httpx2
 
+from aibridge.upstreams.carrying import Clocks
 from aibridge.upstreams.connection import Connection
-
-Clocks = Mapping[str, float | None]
-"""httpx2's timeouts in seconds: `connect`, `read`, `write`, `pool`."""
 
 
 class Origin:

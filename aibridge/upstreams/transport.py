@@ -10,17 +10,23 @@ pieces of a body. The time until an answer begins is the caller's: it spans more
 """
 
 import ssl
+from collections.abc import Callable, Coroutine
 from contextlib import aclosing
+from functools import lru_cache, partial
+from typing import Any, NamedTuple
 
 import httpx2
 
 from aibridge import tasks
+from aibridge.upstreams.carrying import Adapted, Clocks, Reply, Sent, url_of
 from aibridge.upstreams.connection import Connection
-from aibridge.upstreams.http1 import request_body, request_head, whole_request
+from aibridge.upstreams.http1 import head_of, request_body, request_head, whole_request
 from aibridge.upstreams.incoming import Incoming
-from aibridge.upstreams.pool import Clocks, Origin
+from aibridge.upstreams.pool import Origin
 
 PORTS = {"http": 80, "https": 443}
+Upload = Callable[[Connection, Incoming], Coroutine[Any, Any, None]]
+"""What sends a body as it comes."""
 
 
 class Http1Transport(httpx2.AsyncBaseTransport):
@@ -33,29 +39,51 @@ class Http1Transport(httpx2.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Send `request`; the response's stream has to be closed, also by who does not read it."""
         clocks: Clocks = request.extensions.get("timeout", {})
-        origin, head = self._origin(request.url), _first_bytes(request)
+        place = Place.of(request.url)
+        if isinstance(request.stream, httpx2.ByteStream):
+            data = whole_request(request, request.stream)
+            reply = await self._exchange(place, request.method, data, clocks)
+        else:
+            head, upload = request_head(request), partial(_upload, request)
+            reply = await self._exchange(place, request.method, head, clocks, upload)
+        return httpx2.Response(reply.status, headers=reply.headers, stream=reply)
+
+    async def send(self, request: Sent) -> Reply:
+        """The same without httpx2's objects; a body that comes in pieces goes by them."""
+        if not isinstance(request.body, bytes):
+            return await Adapted(self).send(request)
+        place = _place(request.url)
+        framing = b"".join([b"%b: %b\r\n" % pair for pair in request.framing])
+        data = head_of(request.method, place.path, request.headers) + framing + b"\r\n" + request.body
+        return await self._exchange(place, request.method, data, request.clocks)
+
+    async def _exchange(
+        self, place: "Place", method: str, data: bytes, clocks: Clocks, upload: Upload | None = None
+    ) -> Incoming:
+        """Send the whole request or, with an `upload`, its head; the answer once its head is whole."""
+        origin = self._origin(place)
         connection = await origin.acquire(clocks)
-        incoming = Incoming(connection, request.method, clocks.get("read"))
+        incoming = Incoming(connection, method, clocks.get("read"))
         try:
-            return await _ask(request, head, connection, incoming)
+            return await _ask(data, connection, incoming, clocks, upload)
         except (httpx2.NetworkError, httpx2.RemoteProtocolError):
             # A kept connection that the server had closed meanwhile: nothing was received, and RFC 9112
             # (9.3.1) allows one more try.
-            stale = connection.used_before and incoming.untouched
-            if not stale or not isinstance(request.stream, httpx2.ByteStream):
+            if upload is not None or not (connection.used_before and incoming.untouched):
                 raise
         connection = await origin.acquire(clocks, fresh=True)
-        return await _ask(request, head, connection, Incoming(connection, request.method, clocks.get("read")))
+        return await _ask(data, connection, Incoming(connection, method, clocks.get("read")), clocks)
 
-    def _origin(self, url: httpx2.URL) -> Origin:
-        key = (url.scheme, url.raw_host, url.port)
-        if key not in self._origins:
-            if url.scheme not in PORTS:
-                raise httpx2.UnsupportedProtocol(f"'{url.scheme}' is neither http nor https")
-            tls = self._trust() if url.scheme == "https" else None
-            port = url.port or PORTS[url.scheme]
-            self._origins[key] = Origin(url.raw_host.decode(), port, tls, self._limit)
-        return self._origins[key]
+    def _origin(self, place: "Place") -> Origin:
+        origin = self._origins.get(place.origin)
+        if origin is None:
+            scheme, host, port = place.origin
+            if scheme not in PORTS:
+                raise httpx2.UnsupportedProtocol(f"'{scheme}' is neither http nor https")
+            tls = self._trust() if scheme == "https" else None
+            origin = Origin(host.decode(), port or PORTS[scheme], tls, self._limit)
+            self._origins[place.origin] = origin
+        return origin
 
     def _trust(self) -> ssl.SSLContext:
         """Whom we trust: the system's store by default."""
@@ -70,23 +98,34 @@ class Http1Transport(httpx2.AsyncBaseTransport):
             await origin.aclose()
 
 
+class Place(NamedTuple):
+    """Where a URL leads."""
+
+    origin: tuple[str, bytes, int | None]
+    """Scheme, host, port."""
+    path: bytes
+    """With the query."""
+
+    @classmethod
+    def of(cls, url: httpx2.URL) -> "Place":
+        """See Place."""
+        return cls((url.scheme, url.raw_host, url.port), url.raw_path)
+
+
+@lru_cache(maxsize=256)
+def _place(url: str) -> Place:
+    return Place.of(url_of(url))
+
+
 async def _ask(
-    request: httpx2.Request, head: bytes, connection: Connection, incoming: Incoming
-) -> httpx2.Response:
-    """Send the request; the answer once its head is whole."""
-    clocks: Clocks = request.extensions.get("timeout", {})
+    data: bytes, connection: Connection, incoming: Incoming, clocks: Clocks, upload: Upload | None = None
+) -> Incoming:
     connection.begin(incoming, clocks.get("write"))
-    connection.write(head)
-    if not isinstance(request.stream, httpx2.ByteStream):
-        incoming.upload = tasks.start(_upload(request, connection, incoming), "upload")
-    return await incoming.response()
-
-
-def _first_bytes(request: httpx2.Request) -> bytes:
-    """The head, and with it the body where that is known. Raises LocalProtocolError."""
-    if isinstance(request.stream, httpx2.ByteStream):
-        return whole_request(request, request.stream)
-    return request_head(request)
+    connection.write(data)
+    if upload is not None:
+        incoming.upload = tasks.start(upload(connection, incoming), "upload")
+    await incoming.begun()
+    return incoming
 
 
 async def _upload(request: httpx2.Request, connection: Connection, incoming: Incoming) -> None:

@@ -122,7 +122,8 @@ class Bridge:
         where, values = (f"WHERE {key} = ?", (exchange,)) if exchange else ("", ())
         with closing(sqlite3.connect(self.folder / "aibridge.db")) as database:
             database.row_factory = sqlite3.Row
-            found = database.execute(f"SELECT * FROM {table} {where} ORDER BY rowid", values)
+            order = "started_at" if table == "exchanges" else "rowid"
+            found = database.execute(f"SELECT * FROM {table} {where} ORDER BY {order}", values)
             return [dict(row) for row in found]
 
     def ended(self, exchange: str | None = None) -> Json:

@@ -56,7 +56,8 @@ class Bridged(Served):
         self.app.rooms().recorder.flush()
         with closing(sqlite3.connect(self.folder / "aibridge.db")) as database:
             database.row_factory = sqlite3.Row
-            return [dict(row) for row in database.execute(f"SELECT * FROM {table} ORDER BY rowid")]
+            order = "started_at" if table == "exchanges" else "rowid"
+            return [dict(row) for row in database.execute(f"SELECT * FROM {table} ORDER BY {order}")]
 
     def ended(self) -> Json:
         """The newest exchange, once it has ended."""
