@@ -113,6 +113,7 @@ class App:
         )
         rooms = self._rooms = furnish(self.config, lasting)
         rooms.toolbox.start()
+        self.prices.load_ahead()
         if self._peers is not None:
             await self._peers.start()
         try:

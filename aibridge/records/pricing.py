@@ -4,6 +4,7 @@ The configuration's own prices come first, then the list of the package genai-pr
 per million tokens are micro-dollars per token. An unknown model costs nothing and says so.
 """
 
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -96,7 +97,7 @@ def _written_for_an_hour(usage: Usage) -> int:
 
 
 class Prices:
-    """Prices by model and upstream. The list is loaded with the first question that needs it."""
+    """Prices by model and upstream. The list is loaded with the first question that needs it, or ahead."""
 
     def __init__(self, own: Mapping[str, Price], urls: Mapping[str, str]) -> None:
         """`own`: prices by pattern of `model` or `upstream/model`; `urls`: each upstream's base URL."""
@@ -128,6 +129,10 @@ class Prices:
             if listed := self._list.rates(name, upstream, self._urls.get(upstream or ""), minute):
                 return listed, "genai-prices"
         return None, "unknown"
+
+    def load_ahead(self) -> None:
+        """Load the list beside what else happens, so that no request waits for it; returns at once."""
+        threading.Thread(target=lambda: self._list, name="aibridge-prices", daemon=True).start()
 
     @cached_property
     def _list(self) -> "PriceList":
