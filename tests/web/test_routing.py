@@ -92,7 +92,7 @@ def test_a_model_that_nobody_serves_is_told_with_near_ones(routed: Bridged) -> N
 
 def test_an_upstream_that_does_not_speak_the_api_is_not_asked(routed: Bridged) -> None:
     got = send(routed.port, b'{"model": "mini-1", "messages": []}', path="/v1/messages")
-    assert (got.status, got.error["code"]) == (404, "model_not_found")
+    assert (got.status, got.json["error"]["type"]) == (404, "not_found_error"), "in Anthropic's shape"
 
 
 def agent(routed: Bridged, **body: Any) -> Got:
