@@ -28,6 +28,8 @@ WRONG_MEDIA = {
     False: frozenset({"text/event-stream", "text/html"}),
 }
 """Content types that cannot be what was asked, by `stream`; others are tried: some servers mislabel."""
+SENT_ERROR = "upstream '{}' sent an error in its answer"
+"""For the record, as of one that answers with an error status: its own words may hold credentials."""
 CLIENT_LEFT = 499
 """nginx's status for a client that closed the connection before there was an answer."""
 
@@ -244,7 +246,7 @@ class Exchange:
         if turn.error is None:
             self.story.ends("completed", status)
         else:
-            self.story.ends("failed", status, "upstream_error", turn.error)
+            self.story.ends("failed", status, "upstream_error", SENT_ERROR.format(self.story.upstream))
         return Relay(last, last=True)
 
     def _failure(self, failure: UpstreamRefused | BridgeError) -> Iterator[Event]:

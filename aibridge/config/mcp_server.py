@@ -1,15 +1,22 @@
 """An MCP server, in the shape that other tools' files have, with what aibridge adds to it."""
 
+import re
 from typing import Annotated, Literal
+from urllib.parse import parse_qsl, urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, field_serializer, model_validator
 
 from aibridge.config.units import Duration
 from aibridge.config.values import HttpUrl, Model, switch
+from aibridge.masking import MASK
 
 FORWARDABLE = r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$"
 NOT_FORWARDABLE = frozenset({"accept", "connection", "host", "transfer-encoding"})
 """Headers that belong to one request or connection; forwarding them would break the server's."""
+
+
+ASKED = re.compile(r"([?&](?:[^=&#]*=)?)[^=&#]+")
+"""A value in a URL's query: many servers take their credential there, under any name."""
 
 
 def _forwardable(name: str) -> str:
@@ -60,6 +67,18 @@ class McpServer(Model):
         "warn", description="a tool that changed since it was first seen: block leaves it out until accepted"
     )
     disabled: bool = Field(False, description="true: not connected")
+
+    def secrets(self) -> list[str]:
+        """What nobody else may learn: environment, headers, and what the URL's query says."""
+        oauth = [self.oauth.client_secret] if self.oauth else []
+        hidden = [each.get_secret_value() for each in (*self.env.values(), *self.headers.values(), *oauth)]
+        query = urlsplit(self.url or "").query
+        written = [pair.partition("=")[2] for pair in query.split("&")]
+        return [*hidden, *written, *(value for _, value in parse_qsl(query))]
+
+    @field_serializer("url", when_used="json")
+    def _shown(self, url: str | None) -> str | None:
+        return None if url is None else ASKED.sub(rf"\1{MASK}", url)
 
     @model_validator(mode="after")
     def _one_transport(self) -> "McpServer":

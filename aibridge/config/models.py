@@ -118,6 +118,8 @@ def _secrets(value: Any) -> Iterator[str]:
             yield from value.passwords
         case SecretStr():
             yield value.get_secret_value()
+        case McpServer():
+            yield from value.secrets()
         case BaseModel():
             for name in type(value).model_fields:
                 yield from _secrets(getattr(value, name))

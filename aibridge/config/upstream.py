@@ -12,6 +12,8 @@ from aibridge.config.values import HttpUrl, Model, Name, http_url, switch
 def _without_credential(url: str) -> str:
     if "@" in urlsplit(url).netloc:
         raise ValueError("write no user or password into a URL, which is no secret; use api_key or headers")
+    if "?" in url or "#" in url:
+        raise ValueError("write no query into base_url: paths are put behind it; use api_key or headers")
     return url
 
 

@@ -13,12 +13,14 @@ import structlog
 
 from aibridge import tasks
 from aibridge.nouns import Call, CallStatus, Result, Tool
-from aibridge.tools.failures import CallFailed, one_sentence
+from aibridge.tools.failures import CallFailed
 from aibridge.tools.results import ERROR, cut, result_text
 from aibridge.tools.tracing import placed
 
 Invoke = Callable[[Tool, Mapping[str, Any]], Awaitable[Mapping[str, Any]]]
 """Runs a tool: the wire form of its result, or CallFailed."""
+Clean = Callable[[Tool, str], str]
+"""What a tool said of its failure, for the record: one sentence without secrets."""
 CallFinished = Callable[[Call, Result], None]
 
 log = structlog.get_logger(__name__)
@@ -37,12 +39,14 @@ class Turn:
         tools: Sequence[Tool],
         finished: CallFinished,
         invoke: Invoke,
+        clean: Clean,
         *,
         at_a_time: int,
         limit: int,
     ) -> None:
         """At most `at_a_time` calls run at a time; results have at most `limit` characters."""
         self._calls, self._finished, self._invoke, self._limit = calls, finished, invoke, limit
+        self._clean = clean
         self._tools = {tool.name: tool for tool in tools}
         self._gate = asyncio.Semaphore(at_a_time)
         self._begun = [time.time()] * len(calls)
@@ -89,7 +93,7 @@ class Turn:
             return _failure("error", f"The tool {tool.name!r} failed unexpectedly ({type(error).__name__}).")
         text = result_text(result, self._limit)
         if result.get("isError"):
-            return "error", text, one_sentence(text.removeprefix(ERROR))
+            return "error", text, self._clean(tool, text.removeprefix(ERROR))
         return "ok", text, None
 
     def _settle(self, at: int, status: CallStatus, text: str, error: str | None) -> None:

@@ -20,8 +20,8 @@ from aibridge import __version__
 from aibridge.errors import BridgeError
 from aibridge.nouns import ALL_RIGHTS, Call, Caller, CallStatus, Result, Tool, new_id
 from aibridge.tools.endpoint import Scope
-from aibridge.tools.failures import CallFailed
-from aibridge.tools.results import cut, result_text
+from aibridge.tools.failures import CallFailed, one_sentence
+from aibridge.tools.results import ERROR, cut, result_text
 from aibridge.tools.toolbox import Toolbox
 
 Told = Callable[[Scope, tuple[Tool, ...], Call, Result], None]
@@ -71,9 +71,15 @@ class _Served:
         finally:
             took = round((time.time() - began) * 1000)
             text = result_text(result, self._limit)
-            error = None if status == "ok" else text
+            error = None if status == "ok" else self._clean(scope, tools, params.name, text)
             self._told(scope, tools, call, Result(call.id, text, status, began, took, error))
         return types.CallToolResult.model_validate(self._limited(result))
+
+    def _clean(self, scope: Scope, tools: tuple[Tool, ...], name: str, text: str) -> str:
+        """What is said of a failure in the record."""
+        told = text.removeprefix(ERROR)
+        tool = next((each for each in tools if each.name == name), None)
+        return one_sentence(told) if tool is None else self._toolbox.cleaned(scope["headers"], tool, told)
 
     async def _run(
         self, scope: Scope, tools: tuple[Tool, ...], name: str, arguments: Mapping[str, Any]

@@ -52,18 +52,13 @@ async def connect(
         if isinstance(message, types.ToolListChangedNotification):
             changed()
 
-    mask = masking(_secrets(target) if isinstance(target, McpServer) else ())
+    mask = masking(target.secrets() if isinstance(target, McpServer) else ())
     try:
         server = _endpoint(name, target, mask, lost)
         async with Client(server, mode=mode, message_handler=heard, cache=None, client_info=CLIENT) as client:
             yield Session(name, client, mask)
     except Exception as error:
         raise ConnectFailed(why_not_connected(error, mask)) from error
-
-
-def _secrets(config: McpServer) -> list[str]:
-    oauth = [config.oauth.client_secret] if config.oauth else []
-    return [each.get_secret_value() for each in (*config.env.values(), *config.headers.values(), *oauth)]
 
 
 def _endpoint(name: str, target: Target, mask: Mask, lost: Lost) -> Any:

@@ -20,7 +20,7 @@ from aibridge.nouns import Call, Explanation, Offer, Result, Tool
 from aibridge.tools.branches import FULL, Branches
 from aibridge.tools.catalog import Catalog, Rules, may_concern
 from aibridge.tools.definitions import NOTHING, Listing
-from aibridge.tools.failures import CallFailed
+from aibridge.tools.failures import CallFailed, masking, one_sentence
 from aibridge.tools.keeping import Keeping
 from aibridge.tools.runner import CallFinished, Turn
 from aibridge.tools.scopes import Headers, Scope, Scopes
@@ -112,14 +112,23 @@ class Toolbox:
         cancelled.
         """
         at_a_time, limit = self._bridge.parallel_tool_calls, self._bridge.tool_result_limit
-        invoke = partial(self._invoke, self._scopes.of(headers))
-        return await Turn(calls, tools, finished, invoke, at_a_time=at_a_time, limit=limit).run()
+        invoke, clean = partial(self._invoke, self._scopes.of(headers)), partial(self.cleaned, headers)
+        return await Turn(calls, tools, finished, invoke, clean, at_a_time=at_a_time, limit=limit).run()
 
     async def invoke(
         self, tool: Tool, arguments: Mapping[str, Any], headers: Headers = ()
     ) -> Mapping[str, Any]:
         """Run one tool; the wire form of its result. Raises CallFailed."""
         return await self._invoke(self._scopes.of(headers), tool, arguments)
+
+    def cleaned(self, headers: Headers, tool: Tool, text: str) -> str:
+        """What a tool said of its failure as one sentence, without secrets of its server or of the caller."""
+        entry = self._entries.get(tool.server)
+        if entry is None:
+            return one_sentence(text)
+        handed_on = {name.encode() for name in entry.forward_headers}
+        theirs = [value.decode("latin-1") for name, value in headers if name.lower() in handed_on]
+        return one_sentence(masking([*entry.secrets(), *theirs])(text))
 
     def explain(self, wanted: str | None = None, headers: Headers = ()) -> tuple[Explanation, ...]:
         """What becomes of every known tool: its injected name, or why it is left out."""

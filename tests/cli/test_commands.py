@@ -64,6 +64,7 @@ def _refused(ran: Ran, status: int = 1) -> str:
         ("upstraems: {}", "did you mean `upstreams`?"),
         ("upstreams:\n  up:\n    base_url: example.com", "aibridge.yaml:3: upstreams.up.base_url"),
         (f"upstreams:\n  up:\n    base_url: http://me:{SECRET}@x/v1", "no user or password into a URL"),
+        (f"upstreams:\n  up:\n    base_url: http://x/v1?key={SECRET}", "no query into base_url"),
         ("upstreams:\n  1up:\n    base_url: http://x/v1", "no valid name"),
         (
             "upstreams:\n  up: {base_url: http://x/v1}\n  api:\n    base_url: http://x/v1",

@@ -7,13 +7,17 @@ from typing import Any
 import pytest
 
 from aibridge.nouns import Call, CallStatus, Result, Tool
-from aibridge.tools.failures import CallFailed
+from aibridge.tools.failures import CallFailed, one_sentence
 from aibridge.tools.runner import Turn
 from tests.tools.boxes import a_call, until
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("nothing_left")]
 
 TOOLS = [Tool(f"s__{name}", "s", name, "", {}) for name in ("echo", "hang", "fail", "crash", "refuse")]
+
+
+def _told(_tool: Tool, text: str) -> str:
+    return one_sentence(text)
 
 
 class Desk:
@@ -49,8 +53,8 @@ class Desk:
         self.told.append((call.id, result.status))
 
     async def run(self, *calls: Call) -> list[Result]:
-        turn = Turn(calls, TOOLS, self.finished, self.invoke, at_a_time=self._at_a_time, limit=self._limit)
-        return await turn.run()
+        ends, most = (self.finished, self.invoke, _told), (self._at_a_time, self._limit)
+        return await Turn(calls, TOOLS, *ends, at_a_time=most[0], limit=most[1]).run()
 
 
 async def test_no_calls_give_no_results() -> None:
