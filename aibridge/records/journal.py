@@ -30,9 +30,9 @@ class Journal:
         self._lock = threading.Lock()
         files.make_folder(folder)
         self.id, self._marker = _own(folder)
-        self._segment: int | None = None
-        self._number = self._size = self._room = 0
-        self._map: mmap.mmap
+        self._number = self._size = 0
+        self._segment: tuple[int, mmap.mmap] | None = None
+        """The file that is written, and its bytes."""
         self.appended = 0
         """How many entries were appended."""
         self._begin(0, 0)
@@ -54,18 +54,18 @@ class Journal:
         with self._lock:
             if self._segment is None:
                 raise ValueError("the journal is sealed")
-            end = self._size + len(data)
-            if end > self._room:
+            if self._size + len(data) > len(self._segment[1]):
                 self._begin(self._number + 1, len(data))
-                end = len(data)
-            self._map[self._size : end] = data
+            end = self._size + len(data)
+            self._segment[1][self._size : end] = data
             self._size = end
             self.appended += len(payloads)
 
     def seal(self) -> None:
         """Nothing is appended from now on."""
         with self._lock:
-            self._leave()
+            left, self._segment = self._segment, None
+            _leave(left, self._size)
 
     def close(self) -> None:
         """Let go of the journal; where segments are left, the next process takes them over."""
@@ -88,28 +88,40 @@ class Journal:
             os.close(begun)
             path.unlink(missing_ok=True)
             raise
-        self._leave()
-        self._map, self._segment, self._number, self._size, self._room = mapped, begun, number, 0, room
+        left, size = self._segment, self._size
+        self._segment, self._number, self._size = (begun, mapped), number, 0
+        _leave(left, size)
 
-    def _leave(self) -> None:
-        """The segment ends with its last entry."""
-        if self._segment is None:
-            return
-        self._map.close()
-        os.ftruncate(self._segment, self._size)
-        os.close(self._segment)
-        self._segment = None
+
+def _leave(segment: tuple[int, mmap.mmap] | None, size: int) -> None:
+    """A segment ends with its last entry."""
+    if segment is None:
+        return
+    file, mapped = segment
+    mapped.close()
+    try:
+        os.ftruncate(file, size)
+    finally:
+        os.close(file)
 
 
 def _take_space(segment: int, size: int) -> None:
     """Have the disk set `size` bytes aside: a page that finds no room later would kill the process."""
+    if not _set_aside(segment, size) and os.write(segment, bytes(size)) != size:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def _set_aside(segment: int, size: int) -> bool:
+    """Whether the system and the disk know how to; raises OSError where there is no room."""
+    if not hasattr(os, "posix_fallocate"):  # macOS
+        return False
     try:
         os.posix_fallocate(segment, 0, size)
     except OSError as error:
         if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
             raise
-        if os.write(segment, bytes(size)) != size:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from None
+        return False
+    return True
 
 
 def _own(folder: Path) -> tuple[str, int]:

@@ -137,13 +137,18 @@ def test_a_segment_that_was_left_ends_with_its_last_entry(tmp_path: Path) -> Non
         assert files.segment_path(tmp_path, journal.id, 0).read_bytes() == frame(b"first")
 
 
-def test_room_is_taken_where_the_disk_cannot_set_it_aside(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(*_: int) -> None:
-        raise OSError(errno.EOPNOTSUPP, "not supported")
+def _refuse(*_: int) -> None:
+    raise OSError(errno.EOPNOTSUPP, "not supported")
 
-    monkeypatch.setattr(os, "posix_fallocate", refuse)
+
+@pytest.mark.parametrize("there_is", [True, False])
+def test_room_is_taken_where_the_disk_or_the_system_cannot_set_it_aside(
+    there_is: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if there_is:
+        monkeypatch.setattr(os, "posix_fallocate", _refuse)
+    else:
+        monkeypatch.delattr(os, "posix_fallocate")
     with _journal(tmp_path) as (journal, tail):
         journal.append([b"entry"])
         assert _read_all(tail, journal.newest) == [b"entry"]
