@@ -56,6 +56,7 @@ class KeptRoute:
             kept = await self.answers().shown(id_, owner)
             told = None if kept is None else await self._told(scope, id_, rest, kept, owner)
         except BridgeError as error:
+            self.door.refused(error, scope)
             await send_error(send, error)
             return
         if told is not None:

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+from aibridge.dialects.translating import KEPT
 from tests.support.bridge import Bridge
 from tests.support.bridged import Bridged
 from tests.support.keys import api, bearer, make_key, refusals
@@ -30,10 +31,10 @@ def test_a_key_that_is_none_is_counted_on_every_route(bridge: Bridged) -> None:
     def ask_everywhere() -> None:
         for path in ("/v1/chat/completions", "/v1/responses", "/v1/messages", "/v1/embeddings", "/mcp"):
             assert _bad_key(bridge.port, path) == 401
-        for path in ("/v1/models", "/v1/tools", "/v1/files"):
+        for path in ("/v1/models", "/v1/tools", "/v1/files", f"/v1/responses/{KEPT}1"):
             assert _bad_key(bridge.port, path, "GET") == 401
 
-    assert _told(bridge, ask_everywhere) == {"invalid_api_key": 8}
+    assert _told(bridge, ask_everywhere) == {"invalid_api_key": 9}
 
 
 def test_limits_budgets_and_models_are_counted_by_a_word_each(bridge: Bridged, upstream: RawUpstream) -> None:
