@@ -88,10 +88,10 @@ class CallEnded(Struct, frozen=True, omit_defaults=True, tag_field="fact", tag="
     call_id: str
     name: str
     injected: bool
-    arguments: str | None
-    """None where the records do not keep them."""
     status: CallStatus
     started_at: float
+    arguments: str | None = None
+    """None where the records do not keep them."""
     duration_ms: int = 0
     server: str | None = None
     tool: str | None = None

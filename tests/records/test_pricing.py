@@ -22,7 +22,7 @@ from aibridge.records.folding import fold
 from aibridge.records.price_list import PriceList, _rates
 from aibridge.records.pricing import UNKNOWN, Cost, Prices, prices_of
 from aibridge.records.store import Store
-from tests.records.telling import NOON, ended, records_in, round_ended, select, started
+from tests.records.telling import NOON, call_ended, ended, records_in, round_ended, select, started
 
 THEN = datetime(2026, 1, 1, 12, tzinfo=UTC)
 MILLION = Usage(input=1_000_000)
@@ -186,6 +186,9 @@ def test_an_entry_of_an_older_aibridge_is_folded_too(tmp_path: Path) -> None:
     )
     for name in ("upstream", "asked", "ended_at"):
         del entry[name]
-    assert fold(store, [json.dumps(entry).encode()], "worker") == 0
+    call = json.loads(Encoder(records_in(tmp_path, arguments=False))(call_ended("a")))
+    call.pop("arguments", None)  # it left out what was not to be kept
+    assert fold(store, [json.dumps(each).encode() for each in (entry, call)], "worker") == 0
     store.close()
     assert select(tmp_path, "SELECT count(*) FROM token_usages") == [(1,)]
+    assert select(tmp_path, "SELECT name, arguments FROM tool_calls") == [("time__now", None)]
