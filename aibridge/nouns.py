@@ -1,7 +1,4 @@
-"""What several rooms speak of: tools, calls, results, usage, callers, and the facts of an exchange.
-
-Facts are told as they happen to listeners (records, telemetry); a listener never waits and never raises.
-"""
+"""What several rooms speak of: tools, calls, results, usage, callers, questions to the records."""
 
 import os
 import time

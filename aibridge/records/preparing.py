@@ -17,6 +17,7 @@ class Prepared:
     def __init__(
         self, dialect: Dialect, table: Table, columns: Collection[str], once: Collection[str]
     ) -> None:
+        """Of these `columns`; those in `once` are set only where the row is new."""
         statement = engines.upsert(dialect.name, table, columns, once)
         compiled = statement.compile(dialect=dialect, column_keys=list(columns))
         self._text = str(compiled)

@@ -166,10 +166,14 @@ class Store:
 def _joined(groups: Mapping[Upsert, list[Values]]) -> Mapping[Upsert, list[Values]]:
     """The groups with one row for exchanges that began and ended in them."""
     ended = {row["id"]: row for row in groups[ENDED]}
-    both = [(row, ended.pop(row["id"])) for row in groups[STARTED] if row["id"] in ended]
-    began = {row["id"] for row, _ in both}
-    started = [row for row in groups[STARTED] if row["id"] not in began]
-    whole = [row | ending for row, ending in both]
+    started: list[Values] = []
+    whole: list[Values] = []
+    for row in groups[STARTED]:
+        ending = ended.pop(row["id"], None)
+        if ending is None:
+            started.append(row)
+        else:
+            whole.append(row | ending)
     return {**groups, STARTED: started, WHOLE: whole, ENDED: list(ended.values())}
 
 
