@@ -18,6 +18,7 @@ from aibridge.config import Records
 from aibridge.facts import AttemptFailed, CallEnded, ExchangeEnded, ExchangeStarted, Fact, RoundEnded
 from aibridge.nouns import Caller, Keep
 from aibridge.records.redaction import Redaction
+from aibridge.records.storable import storable_value
 
 TEXTS: Mapping[type, tuple[str, ...]] = {
     ExchangeStarted: ("prompt", "metadata", "user", "path"),
@@ -29,6 +30,7 @@ TEXTS: Mapping[type, tuple[str, ...]] = {
 """What people and models wrote, and so may hold secrets; beside them the caller's texts."""
 MOST_APART = 10_000
 CALLERS_REMEMBERED = 1024
+"""Those that asked last: the same ones ask again and again."""
 
 _write = JsonEncoder(enc_hook=str).encode
 _read: Callable[[bytes], Fact] = Decoder(Fact).decode
@@ -41,9 +43,7 @@ class Encoder:
         self._default = Keep(config.prompts, config.arguments, config.results)
         self._withheld = _withheld(self._default)
         self._redaction = Redaction(config.redact)
-        self._caller = lru_cache(CALLERS_REMEMBERED)(
-            self._redacted_caller
-        )  # the same ones ask again and again
+        self._caller = lru_cache(CALLERS_REMEMBERED)(self._redacted_caller)
         self._apart: OrderedDict[str, frozenset[str]] = OrderedDict()
         """What is withheld of exchanges whose caller's key wants something else; there still when a late
         call ends."""
@@ -55,7 +55,7 @@ class Encoder:
         try:
             return _write(kept)
         except UnicodeEncodeError:  # half a surrogate pair
-            return _write(_without_halves(to_builtins(kept)))
+            return _write(storable_value(to_builtins(kept)))
 
     def _changes(self, fact: Fact) -> dict[str, Any]:
         """What is kept instead of the fact's own values."""
@@ -106,12 +106,3 @@ def _withheld(keep: Keep) -> frozenset[str]:
     withheld |= set() if keep.arguments else {"arguments"}
     withheld |= set() if keep.results else {"result"}
     return frozenset(withheld)
-
-
-def _without_halves(value: Any) -> Any:
-    """A JSON value whose texts UTF-8 can carry."""
-    if isinstance(value, str):
-        return value.encode("utf-8", "replace").decode()
-    if isinstance(value, dict):
-        return {_without_halves(key): _without_halves(item) for key, item in value.items()}
-    return [_without_halves(item) for item in value] if isinstance(value, list | tuple) else value

@@ -3,11 +3,7 @@
 from collections.abc import Sequence
 
 from aibridge.records.redaction import Redaction
-
-
-def storable(text: str) -> str:
-    """Text that every database holds: PostgreSQL has no NUL, neither has lone surrogates."""
-    return text.replace("\0", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace").decode("utf-8")
+from aibridge.records.storable import storable
 
 
 class Owners:

@@ -14,6 +14,7 @@ from sqlalchemy import Table
 from aibridge.facts import AttemptFailed, CallEnded, ExchangeEnded, ExchangeStarted, Fact, RoundEnded
 from aibridge.nouns import Usage
 from aibridge.records.pricing import Prices
+from aibridge.records.storable import storable, storable_value
 from aibridge.records.tables import exchanges, failed_attempts, prompts, thoughts, token_usages, tool_calls
 
 Values = dict[str, Any]
@@ -71,9 +72,9 @@ def _started(fact: ExchangeStarted, worker: str) -> Iterator[Row]:
         "caller": _text(caller.id),
         "streamed": fact.streamed,
         "injected_tools": _small(fact.injected_tools),
-        "unavailable": _clean(list(fact.unavailable)) or None,
-        "left_out": _clean(list(fact.left_out)) or None,
-        "metadata": _clean(fact.metadata),
+        "unavailable": storable_value(fact.unavailable) or None,
+        "left_out": storable_value(fact.left_out) or None,
+        "metadata": storable_value(fact.metadata),
         **_texts(caller, "key_id", "client", "user_agent", "session_id"),
         **_texts(fact, "user", "answers_call_id", "api", "path", "model", "upstream"),
     }
@@ -90,7 +91,7 @@ def _round(fact: RoundEnded, prices: Prices) -> Iterator[Row]:
     key = {"exchange_id": fact.exchange_id, "round": _small(fact.round)}
     values = {
         **key,
-        "other": _clean(usage.other) or None,
+        "other": storable_value(usage.other) or None,
         "source": usage.source,
         "cost_micros": None if cost.source == "unknown" else min(cost.micros, LARGEST),
         "price_source": cost.source,
@@ -149,17 +150,7 @@ def _texts(noun: object, *names: str) -> Values:
 
 
 def _text(value: str | None) -> str | None:
-    """Text that every database holds: PostgreSQL has no NUL; lone surrogates do not get into the journal."""
-    return value.replace("\0", "\N{REPLACEMENT CHARACTER}") if value and "\0" in value else value
-
-
-def _clean(value: Any) -> Any:
-    """A JSON value whose texts are all `_text`."""
-    if isinstance(value, str):
-        return _text(value)
-    if isinstance(value, dict):
-        return {_text(key): _clean(item) for key, item in value.items()}
-    return [_clean(item) for item in value] if isinstance(value, list) else value
+    return None if value is None else storable(value)
 
 
 def _time(seconds: float) -> datetime:
