@@ -29,8 +29,9 @@ from aibridge.upstreams.vitals import Vitals
 log = structlog.get_logger(__name__)
 Headers = Sequence[tuple[bytes, bytes]]
 LENGTH = b"content-length"
-HEADERS_REMEMBERED = 1024
-"""Of clients that came last: each sends the same ones again and again, but for the length."""
+HEADERS_REMEMBERED = 256
+"""Of clients that came last: each sends the same ones again and again, but for the length. Headers of some
+clients differ each time, and may be long: so not more."""
 LONGEST_ERROR = 8 << 20
 """Bytes of an error body that are handed on."""
 

@@ -18,7 +18,7 @@ from aibridge.upstreams.headers import Pairs
 LONGEST_HEAD = 128 << 10
 """Bytes that may come without any of a body: a head, 1xx answers, trailers, chunk extensions."""
 
-HEADS_REMEMBERED = 1024
+HEADS_REMEMBERED = 256
 """Heads of requests, but for their length; a client's are the same again and again."""
 _LAST_CHUNK = b"0\r\n\r\n"
 _WRONG_LENGTH = "the request's body does not have the length that its headers announce"
