@@ -4,13 +4,13 @@ In round 1 events pass as they came, unless an injected call is in them; in late
 face of round 1. What the table "The stream to the client" (2-wire.md) says is done here, row by row.
 """
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
 from aibridge.dialects.base import InvalidAnswer, Turn, UsageShown
 from aibridge.dialects.chat_completions.calls import Draft
 from aibridge.dialects.chat_completions.face import KEEP_ALIVE, Face, error_event
+from aibridge.dialects.chat_completions.meaning import first_meaning, may_mean_something, shows_text
 from aibridge.dialects.chat_completions.reading import Reader, calls_in, first_choice, parsed
 from aibridge.dialects.naming import Names
 from aibridge.errors import BridgeError, UpstreamRefused
@@ -18,15 +18,8 @@ from aibridge.nouns import Result
 from aibridge.wire.json_text import ObjectText, dumps
 from aibridge.wire.sse import Decoder, Event, TooLong, encode, split
 
-# An event that holds none of these is text, reasoning or unknown: in round 1 it needs no understanding.
-# Possessive: `"tool_calls": null` and `"usage": null`, on every chunk of some providers, do not count.
-MEANINGFUL = re.compile(rb'"(?:tool_calls|usage|error|finish_reason)"\s*+:\s*+(?!null\b)|\[DONE\]')
-TEXT = re.compile(rb'"content"\s*+:\s*+(?:"(?!")|\[\s*+[^\]\s])')
 CHUNK = frozenset({"id", "choices", "usage"})
 """Keys of which every chunk has one."""
-WORDS = (b'"tool_calls"', b'"usage"', b'"error"', b"[DONE]")
-FINISH = re.compile(rb'"finish_reason"(?!:null)')
-"""Begins with a literal, which is found quickly."""
 Piece = tuple[Draft, dict[str, Any]]
 
 
@@ -98,8 +91,8 @@ class StreamRound:
         turn = self._end()
         if turn.error is None and turn.injected_calls and not turn.client_calls:
             # The text itself: what looked like one may have been reasoning or a log probability.
-            shows_text = self.text_seen and not self._one_text and bool(turn.text())
-            self._face.text_shown = self._face.text_shown or shows_text
+            visible = self.text_seen and not self._one_text and bool(turn.text())
+            self._face.text_shown = self._face.text_shown or visible
             self._face.role_shown = self._role_before if self._one_text else self._face.role_shown
             return turn, shown
         return turn, b"".join(self._waiting) + shown
@@ -127,7 +120,7 @@ class StreamRound:
             end = block.index(b"\n\n") + 2
             shown += self._show_all([Event(block[:end])])
             block = block[end:]
-        end = block.rfind(b"\n\n", 0, _first_meaning(block)) + 2
+        end = block.rfind(b"\n\n", 0, first_meaning(block)) + 2
         if end > 1 and self._passes(block[:end]):
             shown.append(block[:end])
             self._reader.keep(shown[-1])
@@ -146,9 +139,9 @@ class StreamRound:
 
     def _passes(self, raw: bytes) -> bool:
         """True where the client gets these bytes as they are and nothing in them has to be understood."""
-        self.text_seen = self.text_seen or bool(TEXT.search(raw))
+        self.text_seen = self.text_seen or shows_text(raw)
         known = self._first and self._face.fields is not None and not self._one_text
-        return known and not _may_mean_something(raw)
+        return known and not may_mean_something(raw)
 
     def _show(self, event: Event) -> bytes:
         if self._passes(event.raw):
@@ -295,22 +288,6 @@ def _is_torn(event: Event) -> bool:
     if event.data is None:
         return not event.comment_only
     return event.data.strip() != b"[DONE]" and parsed(event) is None
-
-
-def _may_mean_something(raw: bytes) -> bool:
-    """The words first: they are found several times faster than the pattern, and mostly are not there."""
-    unfinished = raw.count(b'"finish_reason":null')
-    if raw.count(b'"finish_reason"') == unfinished and not any(word in raw for word in WORDS):
-        return False
-    return MEANINGFUL.search(raw) is not None
-
-
-def _first_meaning(raw: bytes) -> int:
-    """Where the first word stands that may have to be understood; the length where there is none."""
-    places = [at for word in WORDS if (at := raw.find(word)) >= 0]
-    if finish := FINISH.search(raw):
-        places.append(finish.start())
-    return min(places, default=len(raw))
 
 
 def _says_something(delta: dict[str, Any]) -> bool:
