@@ -40,19 +40,19 @@ def narrowed(since: str) -> Callable[[Callable[..., None]], Callable[..., None]]
         options = _options(since)
         signature = inspect.signature(command, eval_str=True)
         own = [each for each in signature.parameters.values() if each.name != "wanted"]
-        run.__signature__ = signature.replace(parameters=[*own, *options])  # type: ignore[attr-defined]
+        run.__signature__ = signature.replace(parameters=[*own, *options])  # type: ignore[attr-defined]  # Typer's
         run.__annotations__ = {each.name: each.annotation for each in (*own, *options)}
         return run
 
     return decorate
 
 
-def _filter(values: dict[str, str | None]) -> Filter:
+def _filter(values: dict[str, Any]) -> Filter:
     status = values["status"]
     if status is not None and status not in STATUSES:
         fail(f"--status cannot be {status!r}; write one of {', '.join(STATUSES)}")
     times = {name: _moment(name, values[name] or "all") for name in ("since", "until")}
-    return Filter(**{**values, **times})  # type: ignore[arg-type]
+    return Filter(**{**values, **times})
 
 
 def _moment(name: str, text: str) -> datetime | None:

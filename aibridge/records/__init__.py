@@ -6,6 +6,7 @@ This room knows facts and tables; who tells the facts and who asks for the figur
 from typing import TYPE_CHECKING
 
 from aibridge.config import Records
+from aibridge.records.asking import Asking
 from aibridge.records.failures import DatabaseFailing, RecordsError
 from aibridge.records.pricing import NO_PRICES, Prices, prices_of
 from aibridge.records.recorder import Recorder
@@ -52,9 +53,8 @@ def open_tool_shelf(config: Records) -> "ToolShelf | None":
 
     Blocks on the disk. Raises RecordsError with one sentence.
     """
-    from aibridge.records.asking import Asking  # noqa: PLC0415
     from aibridge.records.store import Store  # noqa: PLC0415 - SQLAlchemy costs 0.4 s
-    from aibridge.records.tool_shelf import ToolShelf  # noqa: PLC0415
+    from aibridge.records.tool_shelf import ToolShelf  # noqa: PLC0415 - loads it too
 
     if not config.enabled:
         return None
@@ -75,6 +75,6 @@ def open_key_shelf(config: Records, prices: Prices = NO_PRICES) -> "KeyShelf":
     Blocks on the disk. Raises RecordsError with one sentence.
     """
     from aibridge.records.key_shelf import KeyShelf  # noqa: PLC0415 - loads SQLAlchemy
-    from aibridge.records.opening import open_store  # noqa: PLC0415
+    from aibridge.records.opening import open_store  # noqa: PLC0415 - loads it too
 
     return KeyShelf(open_store(config, prices)[0])

@@ -11,7 +11,7 @@ def placed(traceparent: str | None) -> Iterator[None]:
         yield
         return
     from opentelemetry import context  # noqa: PLC0415 - only where something is traced
-    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator  # noqa: PLC0415
+    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator  # noqa: PLC0415 - too
 
     place = TraceContextTextMapPropagator().extract({"traceparent": traceparent})
     token = context.attach(place)
