@@ -80,7 +80,7 @@ class RoundEnded(Struct, frozen=True, omit_defaults=True, tag_field="fact", tag=
     finish_reason: str | None = None
 
 
-class CallEnded(Struct, frozen=True, omit_defaults=True, tag_field="fact", tag="call"):
+class CallEnded(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="fact", tag="call"):
     """A call got its result (injected) or was handed to the client (`relayed`)."""
 
     exchange_id: str
@@ -88,10 +88,10 @@ class CallEnded(Struct, frozen=True, omit_defaults=True, tag_field="fact", tag="
     call_id: str
     name: str
     injected: bool
-    status: CallStatus
-    started_at: float
     arguments: str | None = None
     """None where the records do not keep them."""
+    status: CallStatus
+    started_at: float
     duration_ms: int = 0
     server: str | None = None
     tool: str | None = None

@@ -34,7 +34,20 @@ def facts() -> list[Fact]:
         prompt="When?",
     )
     rounds = [RoundEnded(name, number, Usage(input=900, output=40), f"id-{number}", "m") for number in (1, 2)]
-    call = CallEnded(name, 1, "call_1", "time__now", True, "ok", now, "{}", 12, "time", "now", result="noon")
+    call = CallEnded(
+        exchange_id=name,
+        round=1,
+        call_id="call_1",
+        name="time__now",
+        injected=True,
+        arguments="{}",
+        status="ok",
+        started_at=now,
+        duration_ms=12,
+        server="time",
+        tool="now",
+        result="noon",
+    )
     return [started, rounds[0], call, rounds[1], ExchangeEnded(name, now, "completed", 200, 2, 2)]
 
 

@@ -118,7 +118,7 @@ def call_ended(exchange: str, **changes: Any) -> CallEnded:
         "tool": "now",
         "result": RESULT,
     }
-    return CallEnded(exchange, **{**values, **changes})
+    return CallEnded(exchange_id=exchange, **{**values, **changes})
 
 
 def ended(exchange: str, **changes: Any) -> ExchangeEnded:
