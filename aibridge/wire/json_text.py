@@ -8,6 +8,7 @@ pairs, numbers beyond all bounds), and says what is wrong with the rest.
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Self
 
 from msgspec import MsgspecError
@@ -79,7 +80,7 @@ class ObjectText:
     def _spans(self) -> Spans:
         """Looked for once they are wanted: most bodies go on as they are."""
         if self._places is None:
-            _, self._places = _scanned(self.text)
+            self._places = _places(self.text)
         return self._places
 
     def replace(self, changes: Mapping[str, str]) -> str:
@@ -101,6 +102,15 @@ class ObjectText:
         """The text of the value at `key`, which has to be there."""
         start, end = self._spans[key]
         return self.text[start:end]
+
+
+def _places(text: str) -> Spans:
+    """Where the values of an object stand that was read before, maybe with less of a stack below."""
+    try:
+        return _members(text)[1]
+    except RecursionError:
+        with ThreadPoolExecutor(1) as thread:  # its stack is empty
+            return thread.submit(_members, text).result()[1]
 
 
 def _scanned(text: str) -> tuple[dict[str, Any], Spans]:

@@ -1,6 +1,7 @@
 """A JSON object is changed in its places; every other byte of it stays."""
 
 import json
+import sys
 from typing import Any
 
 import pytest
@@ -51,6 +52,24 @@ def test_an_object_is_read_as_the_json_module_reads_it(written: tuple[str, list[
     read = ObjectText.read(text.encode())
     assert read.value == json.loads(text)
     assert {key: read.source(key) for key, _ in members} == dict(members)
+
+
+def _further_in(calls: int, text: ObjectText) -> str:
+    return text.replace({"model": '"m"'}) if calls == 0 else _further_in(calls - 1, text)
+
+
+def test_what_was_read_can_be_changed_however_deep_it_is_nested() -> None:
+    deepest = 0
+    for depth in range(50, sys.getrecursionlimit() + 50, 10):
+        nested = "[" * depth + "]" * depth
+        try:
+            read = ObjectText.read(f'{{"a":{nested}}}'.encode())
+        except ValueError as error:
+            assert str(error) == "it is nested too deeply"
+            continue
+        assert _further_in(60, read) == f'{{"a":{nested},"model":"m"}}'
+        deepest = depth
+    assert deepest > 100
 
 
 @given(_objects(), st.dictionaries(KEYS, _texts(), max_size=4))
