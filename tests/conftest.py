@@ -1,11 +1,24 @@
 """Fixtures that every room may use; the helpers behind them are in tests/support."""
 
+import logging
 from collections.abc import Iterator
 
 import pytest
+import structlog
 
 from tests.support.postgres import Cluster, cluster
 from tests.support.serving import Model, scripted_model
+
+
+@pytest.fixture(autouse=True)
+def logging_as_before() -> Iterator[None]:
+    """Commands that run in this process set up its log; what comes after is not to notice."""
+    root, structured = logging.getLogger(), structlog.get_config()
+    handlers, level = list(root.handlers), root.level
+    yield
+    root.handlers[:], root.level = handlers, level
+    structlog.configure(**structured)
+    structlog.contextvars.clear_contextvars()
 
 
 @pytest.fixture(scope="session")

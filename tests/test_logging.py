@@ -3,7 +3,6 @@
 import io
 import json
 import logging
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +20,6 @@ from tests.support.raw import ask
 SECRET = "a-configured-secret"
 TOKEN = "eyJhbGciOiJIUzI1NiJ9.e30.abc-DEF_123"
 FORMATS = ("console", "json")
-
-
-@pytest.fixture(autouse=True)
-def logging_as_before() -> Iterator[None]:
-    root, structured = logging.getLogger(), structlog.get_config()
-    handlers, level = list(root.handlers), root.level
-    yield
-    root.handlers[:], root.level = handlers, level
-    structlog.configure(**structured)
-    structlog.contextvars.clear_contextvars()
 
 
 @pytest.fixture(params=FORMATS)
