@@ -79,7 +79,7 @@ def forget(
     from aibridge.records.forgetting import forget as forget_all
 
     given = [("user", user), ("caller", caller), ("key_id", key)]
-    wanted = [Whom(name, value) for name, value in given if value]
+    wanted = [Whom.named(name, value) for name, value in given if value]
     if len(wanted) != 1:
         fail("name one of --user, --caller and --key")
     [whom] = wanted

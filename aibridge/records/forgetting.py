@@ -16,6 +16,7 @@ from sqlalchemy import Column, ColumnElement, Connection, Table
 
 from aibridge.records import engines
 from aibridge.records.deleting import BATCH, KEYS, delete_exchanges
+from aibridge.records.storable import storable
 from aibridge.records.tables import answer_ids, exchanges, forgotten, hidden_turns
 
 if TYPE_CHECKING:
@@ -33,10 +34,15 @@ BESIDE: Sequence[Table] = (hidden_turns, answer_ids)
 
 @dataclass(frozen=True, slots=True)
 class Whom:
-    """Whose rows: `property` is one of OF_EXCHANGES."""
+    """Whose rows: `property` is one of OF_EXCHANGES, `value` as the records have it."""
 
     property: str
     value: str
+
+    @classmethod
+    def named(cls, property: str, value: str) -> "Whom":
+        """Who is named so in requests."""
+        return cls(property, storable(value))
 
 
 def count(connection: Connection, whom: Whom) -> Counter[str]:

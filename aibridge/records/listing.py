@@ -8,7 +8,7 @@ import base64
 import binascii
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -18,6 +18,7 @@ from aibridge.nouns import Filter
 from aibridge.records.failures import RecordsError
 from aibridge.records.figures import TOKENS
 from aibridge.records.narrowing import ERRORS, conditions
+from aibridge.records.storable import storable
 from aibridge.records.tables import exchanges, prompts, token_usages, tool_calls
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ def read_cursor(cursor: str) -> Place:
         place = datetime.fromisoformat(when), name
     except (binascii.Error, ValueError):
         place = datetime.min, ""
-    if place[0].tzinfo is None or not place[1]:
+    if place[0].utcoffset() != timedelta(0) or not place[1] or storable(place[1]) != place[1]:
         raise RecordsError("this is no cursor of aibridge; take the `next` of a page as it is")
     return place
 

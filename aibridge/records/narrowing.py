@@ -14,6 +14,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import GenericFunction
 
 from aibridge.nouns import By, Filter
+from aibridge.records.storable import storable
 from aibridge.records.tables import exchanges, tool_calls
 
 ERRORS = ("failed", "interrupted")
@@ -96,7 +97,7 @@ def conditions(wanted: Filter) -> Iterator[ColumnElement[bool]]:
         yield started < wanted.until
     for name, column in COLUMNS.items():
         if (value := getattr(wanted, name)) is not None:
-            yield column == value
+            yield column == storable(value)
     if wanted.status is not None:
         yield exchanges.c.status.in_(ERRORS if wanted.status == "error" else (wanted.status,))
     if of_calls := list(call_conditions(wanted)):
@@ -108,4 +109,4 @@ def call_conditions(wanted: Filter) -> Iterator[ColumnElement[bool]]:
     """What holds for the calls that are meant."""
     for name, value in OF_CALLS.items():
         if (asked := getattr(wanted, name)) is not None:
-            yield value == asked
+            yield value == storable(asked)

@@ -6,18 +6,22 @@ all values are plain: numbers, texts, times in UTC. Totals are in `totals`, list
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import ColumnElement, Connection
+from sqlalchemy import ColumnElement, Connection, Select
 
 from aibridge.records.failures import RecordsError
+from aibridge.records.storable import storable
 from aibridge.records.tables import exchanges, failed_attempts, prompts, thoughts, token_usages, tool_calls
 
 OF_RUN = ("id", "started_at", "ended_at", "status", "model", "client", "answers_call_id")
 """What is told of the other exchanges of a run."""
 LONGEST_RUN = 100
 """Exchanges of a run that are told."""
+LAST = "z" * 36
+"""After all that may follow in an id, in the order of any language."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,16 +55,24 @@ def exchange(connection: Connection, name: str) -> Story:
 
     Raises RecordsError where there is none, or more than one.
     """
-    started = exchanges.c.started_at
-    query = sa.select(exchanges).order_by(started.desc().nulls_last(), exchanges.c.id.desc()).limit(2)
-    if name != "last":
-        query = query.where(exchanges.c.id.startswith(name.lower(), autoescape=True))
-    found = connection.execute(query).mappings().all()
+    query = _last() if name == "last" else _beginning(storable(name.lower()))
+    found = connection.execute(query.limit(2)).mappings().all()
     if not found:
         raise RecordsError("there is no exchange yet" if name == "last" else f"there is no exchange {name}")
     if len(found) > 1 and name != "last":
         raise RecordsError(f"more than one exchange begins with {name}; write more of its id")
     return _story(connection, dict(found[0]))
+
+
+def _last() -> Select[Any]:
+    order = (exchanges.c.started_at.desc().nulls_last(), exchanges.c.id.desc())
+    return sa.select(exchanges).order_by(*order)
+
+
+def _beginning(name: str) -> Select[Any]:
+    """Exchanges whose ids begin with `name`; the bounds let the index of ids find them."""
+    key = exchanges.c.id
+    return sa.select(exchanges).where(key >= name, key <= name + LAST, key.startswith(name, autoescape=True))
 
 
 def _story(connection: Connection, row: Mapping[str, Any]) -> Story:
@@ -83,14 +95,12 @@ def _story(connection: Connection, row: Mapping[str, Any]) -> Story:
 def run_of(connection: Connection, row: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """The exchanges of the agent run that exchange `row` is part of, oldest first; itself among them.
 
-    Those that answer each other's tool calls, for one caller; in both directions, LONGEST_RUN at most.
+    Those that answer each other's tool calls, for one caller; in both directions, the nearest LONGEST_RUN.
     """
-    found = {row["id"]: row}
-    for each in (*_earlier(connection, row), *_later(connection, row)):
-        if each["id"] in found or len(found) >= LONGEST_RUN:
-            break
-        found[each["id"]] = each
-    return sorted(found.values(), key=lambda each: (str(each["started_at"] or ""), each["id"]))
+    room = LONGEST_RUN - 1
+    earlier, later = (list(islice(each(connection, row), room)) for each in (_earlier, _later))
+    later = later[: max(room // 2, room - len(earlier))]
+    return [*reversed(earlier[: room - len(later)]), row, *later]
 
 
 def _earlier(connection: Connection, row: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

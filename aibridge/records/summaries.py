@@ -18,6 +18,7 @@ from aibridge.records import engines
 from aibridge.records.counting import Found, from_rows
 from aibridge.records.figures import COUNTS, TIMES, Sums, packed, put, unpacked
 from aibridge.records.narrowing import COLUMNS, OF_CALLS, narrowed_by, utc_day
+from aibridge.records.storable import storable
 from aibridge.records.tables import exchanges, summaries, summary_days
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def summarised(connection: Connection, by: str, wanted: Filter) -> Answer | None
     if not known:
         return None
     days = _days(connection, wanted)
-    value = getattr(wanted, kept_by) if narrowed else None
+    value = storable(getattr(wanted, kept_by)) if narrowed else None
     found: Found = {}
     for day, group, *figures in _rows(connection, kept_by, value, days):
         counts, times = figures[: len(COUNTS)], figures[len(COUNTS) :]

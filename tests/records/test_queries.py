@@ -5,13 +5,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from aibridge.config import Records
 from aibridge.facts import Fact
 from aibridge.nouns import Caller, Filter, Total, Usage
-from aibridge.records import RecordsError, queries
+from aibridge.records import RecordsError, listing, queries
 from aibridge.records.entries import Encoder
 from aibridge.records.folding import fold
+from aibridge.records.forgetting import Whom, count
 from aibridge.records.narrowing import BY
 from aibridge.records.queries import Story
 from aibridge.records.store import Store
@@ -20,6 +22,7 @@ from tests.records.telling import (
     NOON,
     PROMPT,
     THOUGHT,
+    Place,
     call_ended,
     ended,
     records_in,
@@ -176,3 +179,40 @@ def test_the_last_exchange_is_the_one_that_started_last(store: Store) -> None:
         _exchange(store, "last")
     _told(store, started("b", started_at=NOON), started("a", started_at=NOON + 1), ended("c"))
     assert _exchange(store, "last").exchange["id"] == "a"
+
+
+def _run(length: int) -> Iterator[Fact]:
+    """Exchanges of an agent, each but the first answers the call of the one before it."""
+    for number in range(length):
+        name, answers = f"run-{number:03}", f"call-{number - 1}" if number else None
+        yield started(name, started_at=NOON + number, answers_call_id=answers)
+        yield call_ended(name, call_id=f"call-{number}", injected=False, server=None, tool=None)
+        yield ended(name)
+
+
+@pytest.mark.parametrize(("at", "first", "last"), [(0, 0, 99), (100, 50, 149), (239, 140, 239)])
+def test_of_a_long_run_the_nearest_hundred_are_told(store: Store, at: int, first: int, last: int) -> None:
+    _told(store, *_run(240))
+    asked: list[str] = []
+    sa.event.listen(store.engine, "before_cursor_execute", lambda *said: asked.append(said[2]))
+    story = _exchange(store, f"run-{at:03}")
+    assert [each["id"] for each in story.run] == [f"run-{number:03}" for number in range(first, last + 1)]
+    assert len(asked) < 450, "the rest is not read"
+
+
+def test_what_no_database_can_hold_is_in_none(place: Place) -> None:
+    """Both would take it for an error of their own."""
+    name, place_of = "a\0b\udcff", listing.write_cursor({"started_at": datetime.now(UTC), "id": "a\0"})
+    with opened(place.config().url) as store:
+        _told(store, started("a", user=name), ended("a"))
+        with store.reading() as connection:
+            for wanted in (Filter(user=name), Filter(user=name, model="gpt-5")):
+                assert [row["id"] for row in listing.page(connection, wanted).exchanges] == ["a"]
+                assert [total.exchanges for total in totals(connection, "model", wanted)] == [1]
+            for wanted in (Filter(tool=name), Filter(server=name), Filter(session=name)):
+                assert listing.page(connection, wanted).exchanges == []
+            with pytest.raises(RecordsError, match="no exchange"):
+                queries.exchange(connection, name)
+            with pytest.raises(RecordsError, match="no cursor"):
+                listing.page(connection, Filter(), place_of)
+            assert count(connection, Whom.named("user", name))["exchanges"] == 1
