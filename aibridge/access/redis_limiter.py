@@ -123,7 +123,7 @@ class RedisLimiter:
             limits.concurrency or 0,
             tokens,
             lease,
-            LEASE,
+            self._lease,
         ]
         try:
             async with asyncio.timeout(2 * PATIENCE):
@@ -145,7 +145,7 @@ class RedisLimiter:
             try:
                 async with asyncio.timeout(self._lease / 3):
                     pipeline = self._redis.pipeline(transaction=False)
-                    for lease, key_id in self._leases.items():
+                    for lease, key_id in tuple(self._leases.items()):
                         args: Arguments = ["renew", 0, 0, 0, 0, lease, self._lease]
                         await self._script(_keys(key_id), args, client=pipeline)
                     await pipeline.execute()
