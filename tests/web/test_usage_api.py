@@ -92,6 +92,9 @@ def test_an_exchange_is_told_whole(site: Bridged) -> None:
     assert [each["input"] for each in told["token_usages"]] == [105]
     assert [each["tool"] for each in told["tool_calls"]] == ["now"]
     assert told == _get(site, f"/api/exchanges/{told['id']}").json()
+    route = _get(site, "/api/openapi.json").json()["paths"]["/api/exchanges/{id}"]["get"]
+    described = route["responses"]["200"]["content"]["application/json"]["schema"]["properties"]
+    assert {name for name, value in told.items() if isinstance(value, list)} <= described.keys()
 
 
 def test_an_export_is_lines_of_json_or_csv(site: Bridged) -> None:

@@ -121,4 +121,5 @@ class Told(Exchange):
     token_usages: list[dict[str, Any]]
     tool_calls: list[dict[str, Any]]
     thoughts: list[dict[str, Any]]
+    failed_attempts: list[dict[str, Any]]
     run: list[dict[str, Any]]
