@@ -12,6 +12,7 @@ import openai
 import pytest
 
 from tests.support.bridged import Bridged
+from tests.support.clients import sdk
 from tests.support.keys import bearer, make_key, refusals
 from tests.support.raw import (
     COMPLETION,
@@ -146,7 +147,7 @@ def test_the_openai_sdk_sees_its_own_errors(bridge: Bridged) -> None:
     tight = make_key(bridge.port, rpm=1)
     for text, kind in (("sk-aib-nobody", openai.AuthenticationError), (tight["key"], openai.RateLimitError)):
         with (
-            openai.OpenAI(base_url=bridge.base_url, api_key=text, max_retries=0) as client,
+            sdk(bridge.base_url, text) as client,
             pytest.raises(kind) as raised,
         ):
             for _ in range(2):
@@ -160,7 +161,7 @@ def test_the_sdk_comes_again_when_it_was_told_to(bridge: Bridged, upstream: RawU
     key = make_key(bridge.port, concurrency=1)
     upstream.answer = _stall
     with (
-        openai.OpenAI(base_url=bridge.base_url, api_key=key["key"], max_retries=5) as client,
+        sdk(bridge.base_url, key["key"], max_retries=5) as client,
         ThreadPoolExecutor() as pool,
     ):
         with _open_stream(bridge, key, PATH):

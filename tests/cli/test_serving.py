@@ -4,11 +4,9 @@ import os
 import sys
 from pathlib import Path
 
-import httpx2
-
 from tests.support.environment import clean_env, free_port
 from tests.support.processes import run, running
-from tests.support.raw import ask
+from tests.support.raw import ask, send
 from tests.support.serving import Model
 from tests.support.waiting import eventually
 
@@ -16,8 +14,7 @@ COMMAND = (sys.executable, "-W", "error", "-m", "aibridge.cli")
 
 
 def _has_tools(port: int) -> bool:
-    with httpx2.Client(trust_env=False) as client:
-        servers = client.get(f"http://127.0.0.1:{port}/readyz").json()["mcp_servers"]
+    servers = send(port, method="GET", path="/readyz").json["mcp_servers"]
     return all(server["state"] == "connected" for server in servers.values())
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from tests.support.clients import http_client
 from tests.support.serving import Model
 from tests.support.waiting import eventually
 
@@ -16,7 +17,7 @@ TOOLS = [{"type": "function", "function": {"name": f"demo__{name}"}} for name in
 
 @pytest.fixture
 def http(model: Model) -> Iterator[httpx2.Client]:
-    with httpx2.Client(base_url=model.base_url, trust_env=False) as client:
+    with http_client(base_url=model.base_url) as client:
         yield client
 
 

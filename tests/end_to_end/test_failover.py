@@ -7,6 +7,7 @@ from pathlib import Path
 from openai import OpenAI
 
 from tests.support.bridge import Bridge, Json
+from tests.support.clients import sdk
 from tests.support.raw import raw_upstream
 from tests.support.serving import Model
 from tests.upstreams.scripted import (
@@ -42,7 +43,7 @@ def test_an_sdks_stream_fails_over_without_a_word(tmp_path: Path, model: Model) 
         }
         with (
             Bridge(tmp_path, config) as bridge,
-            OpenAI(base_url=bridge.base_url, api_key="any", max_retries=0) as client,
+            sdk(bridge.base_url) as client,
         ):
             texts = [_streamed(client) for _ in range(len(WAYS) + 2)]
             bridge.ended()

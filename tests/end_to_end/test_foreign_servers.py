@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -14,6 +13,7 @@ from starlette.routing import Route
 
 from tests.support.bridge import Bridge, Json
 from tests.support.environment import node_program, python_program, server_program
+from tests.support.raw import ask
 from tests.support.serving import Model, serving
 from tests.support.waiting import eventually
 
@@ -85,11 +85,9 @@ def bridge(model: Model, foreign: Bridge) -> Bridge:
 
 
 def _said(bridge: Bridge, said: str) -> str:
-    body = {"model": "scripted-1", "messages": [{"role": "user", "content": said}]}
-    with httpx2.Client(trust_env=False, timeout=60) as client:
-        answer = client.post(f"{bridge.base_url}/chat/completions", json=body)
-    assert answer.status_code == 200, answer.text
-    text: str = answer.json()["choices"][0]["message"]["content"]
+    answer = ask(bridge.port, model="scripted-1", messages=[{"role": "user", "content": said}])
+    assert answer.status == 200, answer.body
+    text: str = answer.json["choices"][0]["message"]["content"]
     return text
 
 

@@ -4,13 +4,13 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 
-import httpx2
 import pytest
 
 from tests.end_to_end.asking import Json
 from tests.support.bridge import Bridge
 from tests.support.environment import clean_env, free_port, node_program, python_program
 from tests.support.processes import running
+from tests.support.raw import ask
 from tests.support.serving import Model
 
 LONG = 'call everything__trigger-long-running-operation {"duration":1,"steps":2}'
@@ -51,12 +51,10 @@ def many(model: Model, shared_many: Bridge) -> Bridge:
 
 def _ask(bridge: Bridge, said: str) -> tuple[str, str]:
     """The answer's text and the exchange's id."""
-    body = {"model": "scripted-1", "messages": [{"role": "user", "content": said}]}
-    with httpx2.Client(trust_env=False, timeout=30) as client:
-        answer = client.post(f"{bridge.base_url}/chat/completions", json=body)
-    assert answer.status_code == 200, answer.text
-    text: str = answer.json()["choices"][0]["message"]["content"]
-    return text, answer.headers["x-aibridge-exchange-id"]
+    answer = ask(bridge.port, model="scripted-1", messages=[{"role": "user", "content": said}])
+    assert answer.status == 200, answer.body
+    text: str = answer.json["choices"][0]["message"]["content"]
+    return text, answer.header("x-aibridge-exchange-id") or ""
 
 
 def test_the_tools_of_all_servers_are_offered_sorted_and_whole(many: Bridge, model: Model) -> None:

@@ -7,7 +7,6 @@ from typing import Any
 
 import openai
 import pytest
-from openai import AsyncOpenAI, OpenAI
 
 from tests.end_to_end.asking import Answer, Ask, Failed, Json, Outcome, Question, fold
 from tests.end_to_end.conversations import ADD, SdkConversations, said
@@ -25,17 +24,8 @@ from tests.end_to_end.talking import (
     recalled_turns,
 )
 from tests.support.bridge import Bridge
+from tests.support.clients import sdk, sdk_async
 from tests.support.serving import Model
-
-KEY = "dummy"
-
-
-def _client(base_url: str) -> OpenAI:
-    return OpenAI(base_url=base_url, api_key=KEY, max_retries=0)
-
-
-def _async_client(base_url: str) -> AsyncOpenAI:
-    return AsyncOpenAI(base_url=base_url, api_key=KEY, max_retries=0)
 
 
 def _whole(completion: Any) -> Answer:
@@ -55,34 +45,34 @@ def _dump(chunk: Any) -> Json:
 
 
 def _create(question: Question) -> Answer:
-    with _client(question.base_url) as client:
+    with sdk(question.base_url) as client:
         return _whole(client.chat.completions.create(**question.body))
 
 
 def _iterate(question: Question) -> Answer:
-    with _client(question.base_url) as client:
+    with sdk(question.base_url) as client:
         chunks = client.chat.completions.create(**question.body, stream=True)
         return fold([_dump(chunk) for chunk in chunks])
 
 
 def _stream(question: Question) -> Answer:
-    with _client(question.base_url) as client, client.chat.completions.stream(**question.body) as stream:
+    with sdk(question.base_url) as client, client.chat.completions.stream(**question.body) as stream:
         return _whole(stream.get_final_completion())
 
 
 async def _create_async(question: Question) -> Answer:
-    async with _async_client(question.base_url) as client:
+    async with sdk_async(question.base_url) as client:
         return _whole(await client.chat.completions.create(**question.body))
 
 
 async def _iterate_async(question: Question) -> Answer:
-    async with _async_client(question.base_url) as client:
+    async with sdk_async(question.base_url) as client:
         chunks = await client.chat.completions.create(**question.body, stream=True)
         return fold([_dump(chunk) async for chunk in chunks])
 
 
 async def _stream_async(question: Question) -> Answer:
-    client = _async_client(question.base_url)
+    client = sdk_async(question.base_url)
     async with client, client.chat.completions.stream(**question.body) as stream:
         return _whole(await stream.get_final_completion())
 
@@ -157,7 +147,7 @@ def _restart(bridge: Bridge) -> None:
 
 
 def test_the_exchange_is_in_the_records(bridge: Bridge, model: Model) -> None:
-    with _client(bridge.base_url) as client:
+    with sdk(bridge.base_url) as client:
         raw = client.chat.completions.with_raw_response.create(**_question(bridge, ADD).body)
     exchange = raw.headers["x-aibridge-exchange-id"]
     record = bridge.ended(exchange)

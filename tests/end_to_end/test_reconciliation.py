@@ -20,6 +20,7 @@ import httpx2
 import pytest
 
 from tests.support.bridge import Bridge
+from tests.support.clients import http_client
 from tests.support.serving import Model
 
 SOAK = bool(os.environ.get("AIBRIDGE_SOAK"))
@@ -61,7 +62,7 @@ class Crowd:
         while not self.ended.is_set():
             at += 1
             try:
-                with httpx2.Client(trust_env=False, timeout=20) as client:
+                with http_client(timeout=20) as client:
                     self.seen.append(ask(client, self.bridge, f"t{number}-{at}", dice))
             except (httpx2.TransportError, ValueError):
                 self.broken += 1
@@ -144,7 +145,7 @@ def test_the_records_say_what_the_upstream_said_of_every_exchange(configured: Br
     dice, compared = random.Random(5), 0
     truth: dict[str, list[tuple[int, int]]] = {}
     seen: list[Seen] = []
-    with httpx2.Client(trust_env=False, timeout=20) as client:
+    with http_client(timeout=20) as client:
         for number in range(EXCHANGES):
             tag = f"x{number:06}x"
             seen.append(ask(client, configured, tag, dice))

@@ -28,6 +28,7 @@ from tests.end_to_end.talking import (
     opening,
 )
 from tests.support.bridge import Bridge
+from tests.support.clients import sdk
 from tests.support.environment import END_TO_END, NODE_MODULES, NPM_CI, needs
 from tests.support.serving import Model
 
@@ -141,7 +142,7 @@ def way(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def client(door: str) -> Iterator[openai.OpenAI]:
-    with openai.OpenAI(base_url=door, api_key="dummy", max_retries=0) as client:
+    with sdk(door) as client:
         yield client
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from tests.records.telling import ended, in_sqlite, recording, select, started, whole
 from tests.support.bridge import Bridge
+from tests.support.clients import http_client
 from tests.support.serving import Model
 from tests.support.waiting import eventually
 
@@ -83,7 +84,7 @@ def test_a_full_disk_stops_new_requests_and_loses_no_record(tmp_path: Path, mode
             "upstreams": {"up": {"base_url": model.base_url}},
             "records": {"journal": str(tmp_path / "disk" / "journal")},
         }
-        with Bridge(tmp_path, config) as bridge, httpx2.Client(trust_env=False) as client:
+        with Bridge(tmp_path, config) as bridge, http_client() as client:
             answered = [_ask(client, bridge).status_code]
             filler = tmp_path / "disk" / "filler"
             with filler.open("wb", buffering=0) as file:

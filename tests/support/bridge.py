@@ -11,11 +11,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import httpx2
 import yaml
 
 from tests.support.environment import clean_env, free_port
 from tests.support.processes import Program, run
+from tests.support.raw import send
 from tests.support.waiting import eventually
 
 Json = dict[str, Any]
@@ -105,8 +105,7 @@ class Bridge:
 
     def readiness(self) -> Json:
         """What /readyz says."""
-        with httpx2.Client(trust_env=False, timeout=60) as client:
-            told: Json = client.get(f"{self.url}/readyz").json()
+        told: Json = send(self.port, method="GET", path="/readyz").json
         return told
 
     def records(self, exchange: str = "last") -> Any:

@@ -99,9 +99,9 @@ def test_what_the_upstream_does_not_keep_is_not_kept_here(bridge: Bridged) -> No
 @pytest.mark.parametrize(
     "ask",
     [
-        lambda url: httpx2.get(url, trust_env=False),
-        lambda url: httpx2.post(f"{url}/cancel", trust_env=False),
-        lambda url: httpx2.delete(url, trust_env=False),
+        lambda url: httpx2.get(url, trust_env=False, verify=False),
+        lambda url: httpx2.post(f"{url}/cancel", trust_env=False, verify=False),
+        lambda url: httpx2.delete(url, trust_env=False, verify=False),
     ],
 )
 def test_an_answer_is_found_under_the_id_that_its_client_knows(
@@ -114,16 +114,20 @@ def test_an_answer_is_found_under_the_id_that_its_client_knows(
 
 def test_input_items_are_those_of_the_last_round(bridge: Bridged) -> None:
     first = _ask(bridge, input=ADD)
-    answer = httpx2.get(f"{bridge.url}/v1/responses/{first['id']}/input_items?limit=5", trust_env=False)
+    answer = httpx2.get(
+        f"{bridge.url}/v1/responses/{first['id']}/input_items?limit=5", trust_env=False, verify=False
+    )
     assert next(item["type"] for item in answer.json()["data"]) == "function_call_output"
 
 
 def test_tokens_are_counted_from_the_same_answer(bridge: Bridged, model: Model) -> None:
     first = _ask(bridge, input=ADD)
     body = {"model": "scripted-1", "previous_response_id": first["id"]}
-    counted = httpx2.post(f"{bridge.url}/v1/responses/input_tokens", json=body, trust_env=False)
+    counted = httpx2.post(f"{bridge.url}/v1/responses/input_tokens", json=body, trust_env=False, verify=False)
     straight = {**body, "previous_response_id": _last_id(model)}
-    alone = httpx2.post(f"{model.base_url}/responses/input_tokens", json=straight, trust_env=False)
+    alone = httpx2.post(
+        f"{model.base_url}/responses/input_tokens", json=straight, trust_env=False, verify=False
+    )
     assert counted.json() == alone.json()
     assert counted.json()["input_tokens"] > 0
 

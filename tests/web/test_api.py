@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field
 from aibridge.errors import BridgeError, Kind
 from aibridge.web.api import Api, ApiRoute, Asked, Query, only_this_machine
 from tests.support.bridged import Bridged
+from tests.support.clients import http_client
 
 Json = dict[str, Any]
 
@@ -142,7 +143,7 @@ def test_the_document_describes_every_route() -> None:
 
 
 def test_the_running_bridge_serves_its_document(bridge: Bridged) -> None:
-    with httpx2.Client(trust_env=False) as client:
+    with http_client() as client:
         told = client.get(f"{bridge.url}/api/openapi.json").json()
         missing = client.get(f"{bridge.url}/api/none")
     assert "/api/openapi.json" in told["paths"]

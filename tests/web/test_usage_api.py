@@ -20,6 +20,7 @@ from aibridge.records.pricing import NO_PRICES
 from aibridge.records.questions import Questions
 from tests.records.telling import PROMPT, call_ended, ended, round_ended, started
 from tests.support.bridged import Bridged, bridged, configuration
+from tests.support.clients import http_client
 from tests.support.environment import clean_env
 from tests.support.processes import run
 
@@ -50,7 +51,7 @@ def _facts() -> Iterator[Fact]:
 
 
 def _get(site: Bridged, path: str, **query: Any) -> httpx2.Response:
-    with httpx2.Client(trust_env=False) as client:
+    with http_client() as client:
         return client.get(f"{site.url}{path}", params=query)
 
 

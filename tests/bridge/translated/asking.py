@@ -3,6 +3,7 @@
 import openai
 
 from tests.support.bridged import Bridged
+from tests.support.clients import sdk
 
 CLIENTS: dict[tuple[int, str], openai.OpenAI] = {}
 
@@ -10,7 +11,7 @@ CLIENTS: dict[tuple[int, str], openai.OpenAI] = {}
 def client(bridge: Bridged, key: str = "one") -> openai.OpenAI:
     """A client of the caller `key`, until the test ends."""
     if (bridge.port, key) not in CLIENTS:
-        CLIENTS[bridge.port, key] = openai.OpenAI(base_url=f"{bridge.url}/v1", api_key=key, max_retries=0)
+        CLIENTS[bridge.port, key] = sdk(bridge.base_url, key)
     return CLIENTS[bridge.port, key]
 
 
