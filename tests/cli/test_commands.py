@@ -1,4 +1,7 @@
-"""Commands that cannot do their work say so in one sentence; the others tell what is asked, and no secret."""
+"""Commands that cannot do their work say so in one sentence; the others tell what is asked, and no secret.
+
+One of each kind runs in a process of its own, the others in the test's.
+"""
 
 import json
 import os
@@ -10,14 +13,12 @@ from typing import Any
 
 import pytest
 import yaml
-from typer.testing import CliRunner
 
-from aibridge.cli import main
+from tests.support.commanding import Ran, command
 from tests.support.environment import clean_env, free_port
 from tests.support.processes import run
 from tests.support.raw import RawUpstream, answer_plainly, raw_upstream
 
-Ran = subprocess.CompletedProcess[str]
 COMMAND = (sys.executable, "-W", "error", "-m", "aibridge.cli")
 SECRET = "sk-very-secret-0123456789"
 DEMO = {"command": sys.executable, "args": ["-m", "aibridge.demo.tools"]}
@@ -25,8 +26,8 @@ GOOD: dict[str, Any] = {"upstreams": {"up": {"base_url": "http://127.0.0.1:1/v1"
 COMMANDS = ("serve", "check", "tools", "config")
 
 
-def _run(folder: Path, *arguments: str, **env: str) -> Ran:
-    return run((*COMMAND, *arguments), folder, clean_env(folder / "home", **env))
+def _process(folder: Path, *arguments: str) -> Ran:
+    return run((*COMMAND, *arguments), folder, clean_env(folder / "home"))
 
 
 def _configured(folder: Path, config: Any) -> Path:
@@ -80,69 +81,64 @@ def _refused(ran: Ran, status: int = 1) -> str:
         (f"upstreams: {{up: {{base_url: http://x/v1, api_key: {{of: {SECRET}}}}}}}", "upstreams.up.api_key"),
     ],
 )
-def test_a_wrong_file_is_told_with_its_place(
-    tmp_path: Path, config: str, says: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(_configured(tmp_path, config))
-    ran = CliRunner().invoke(main, ["config"])
-    assert isinstance(ran.exception, SystemExit), "no exception of another kind"
-    assert says in _refused(Ran("config", ran.exit_code, ran.stdout, ran.stderr))
+def test_a_wrong_file_is_told_with_its_place(tmp_path: Path, config: str, says: str) -> None:
+    assert says in _refused(command(_configured(tmp_path, config), "config"))
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_says_that_the_file_is_wrong(tmp_path: Path, command: str) -> None:
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_says_that_the_file_is_wrong(tmp_path: Path, name: str) -> None:
     _configured(tmp_path, f"upstreams: {{up: {{base_url: {SECRET}}}}}")
-    assert "upstreams.up.base_url" in _refused(_run(tmp_path, command))
+    assert "upstreams.up.base_url" in _refused(_process(tmp_path, name))
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_says_that_the_file_is_missing(tmp_path: Path, command: str) -> None:
-    assert "no configuration file aibridge.yaml" in _refused(_run(tmp_path, command))
-    assert "elsewhere.yaml" in _refused(_run(tmp_path, command, "-c", "elsewhere.yaml"))
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_says_that_the_file_is_missing(tmp_path: Path, name: str) -> None:
+    assert "no configuration file aibridge.yaml" in _refused(command(tmp_path, name))
+    assert "elsewhere.yaml" in _refused(command(tmp_path, name, "-c", "elsewhere.yaml"))
 
 
 def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
     (tmp_path / "aibridge.yaml").write_bytes(b"\xff\xfe")
-    assert "cannot be read as UTF-8" in _refused(_run(tmp_path, "config"))
-    assert "cannot be read" in _refused(_run(tmp_path, "config", "-c", str(tmp_path)))
+    assert "cannot be read as UTF-8" in _refused(command(tmp_path, "config"))
+    assert "cannot be read" in _refused(command(tmp_path, "config", "-c", str(tmp_path)))
 
 
 def test_the_file_is_named_by_the_environment_too(tmp_path: Path) -> None:
     other = tmp_path / "other.yaml"
     other.write_text(yaml.safe_dump(GOOD))
-    assert _run(tmp_path, "config", AIBRIDGE_CONFIG=str(other)).returncode == 0
+    assert command(tmp_path, "config", AIBRIDGE_CONFIG=str(other)).returncode == 0
 
 
 def test_a_taken_port_is_told(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        sentence = _refused(_run(_configured(tmp_path, GOOD), "serve", "--port", port))
+        sentence = _refused(command(_configured(tmp_path, GOOD), "serve", "--port", port))
     assert f"port {port} on 127.0.0.1 is taken" in sentence and "--port" in sentence
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.1", "::", "example.com"])
 def test_an_address_that_others_reach_has_to_be_wanted(tmp_path: Path, host: str) -> None:
-    assert "--insecure" in _refused(_run(_configured(tmp_path, GOOD), "serve", "--host", host))
+    assert "--insecure" in _refused(command(_configured(tmp_path, GOOD), "serve", "--host", host))
 
 
 def test_an_address_of_another_machine_cannot_be_listened_on(tmp_path: Path) -> None:
-    ran = _run(_configured(tmp_path, GOOD), "serve", "--host", "192.0.2.1", "--insecure", "--port", "0")
+    ran = command(_configured(tmp_path, GOOD), "serve", "--host", "192.0.2.1", "--insecure", "--port", "0")
     assert "cannot listen on 192.0.2.1" in _refused(ran)
 
 
 @pytest.mark.parametrize("host", ["no such name", "-"])
 def test_a_host_that_is_no_address_is_told(tmp_path: Path, host: str) -> None:
-    ran = _run(_configured(tmp_path, GOOD), "serve", "--host", host, "--insecure", "--port", "0")
+    ran = command(_configured(tmp_path, GOOD), "serve", "--host", host, "--insecure", "--port", "0")
     assert "cannot listen on" in _refused(ran)
 
 
 def test_a_key_that_is_not_set_is_told(tmp_path: Path) -> None:
-    ran = _run(tmp_path, "serve", "--upstream", "http://127.0.0.1:1/v1", "--api-key-env", "MY_KEY")
+    ran = command(tmp_path, "serve", "--upstream", "http://127.0.0.1:1/v1", "--api-key-env", "MY_KEY")
     assert "MY_KEY, named by --api-key-env, is not set" in _refused(ran)
 
 
 def test_options_that_go_with_an_upstream_are_told(tmp_path: Path) -> None:
-    assert "--upstream URL" in _refused(_run(tmp_path, "serve", "--mcp", "uvx mcp-server-time"))
+    assert "--upstream URL" in _refused(command(tmp_path, "serve", "--mcp", "uvx mcp-server-time"))
 
 
 @pytest.mark.parametrize(
@@ -150,12 +146,12 @@ def test_options_that_go_with_an_upstream_are_told(tmp_path: Path) -> None:
 )
 def test_options_that_make_no_sense_are_told(tmp_path: Path, option: str, value: str) -> None:
     more = () if option == "--upstream" else ("--upstream", "http://127.0.0.1:1/v1")
-    _refused(_run(tmp_path, "serve", option, value, *more))
+    _refused(command(tmp_path, "serve", option, value, *more))
 
 
 def test_records_that_cannot_be_opened_are_told(tmp_path: Path) -> None:
     config = {**GOOD, "records": {"url": "sqlite:////dev/null/aibridge.db"}}
-    ran = _run(_configured(tmp_path, config), "serve", "--port", "0")
+    ran = _process(_configured(tmp_path, config), "serve", "--port", "0")
     assert ran.returncode == 1
     last = ran.stderr.splitlines()[-1]
     assert last.startswith("aibridge: the records' database") and "/dev/null" in last
@@ -164,7 +160,7 @@ def test_records_that_cannot_be_opened_are_told(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("arguments", [("serve", "--prot", "1"), ("nothing",), ("serve", "--port", "many")])
 def test_a_wrong_option_shows_the_usage(tmp_path: Path, arguments: tuple[str, ...]) -> None:
-    ran = _run(tmp_path, *arguments)
+    ran = command(tmp_path, *arguments)
     assert (ran.returncode, ran.stdout) == (2, "")
     assert "Usage" in ran.stderr and "Traceback" not in ran.stderr
 
@@ -174,7 +170,7 @@ def test_check_names_what_does_not_work(tmp_path: Path) -> None:
         "upstreams": {"up": {"base_url": f"http://127.0.0.1:{free_port()}/v1", "api_key": SECRET}},
         "mcp_servers": {"dead": {"command": "/no/such/program", "env": {"TOKEN": SECRET}}, "demo": DEMO},
     }
-    ran = _run(_configured(tmp_path, config), "check", "--format", "json")
+    ran = command(_configured(tmp_path, config), "check", "--format", "json")
     assert ran.returncode == 1
     told = json.loads(ran.stdout)
     up, dead, demo = told["checks"]
@@ -197,7 +193,7 @@ def test_check_is_content_where_all_works(tmp_path: Path, upstream: RawUpstream)
         "upstreams": {"up": {"base_url": upstream.base_url, "api_key": SECRET}},
         "mcp_servers": {"demo": DEMO},
     }
-    ran = _run(_configured(tmp_path, config), "check", COLUMNS="200")
+    ran = command(_configured(tmp_path, config), "check", COLUMNS="200")
     assert (ran.returncode, ran.stderr) == (0, "")
     assert "fails" not in ran.stdout and "demo__add" in ran.stdout
     assert upstream.heard[0].all("authorization") == [f"Bearer {SECRET}"]
@@ -207,7 +203,7 @@ def test_check_is_content_where_all_works(tmp_path: Path, upstream: RawUpstream)
 def test_check_tells_that_an_upstream_refuses_our_key(tmp_path: Path, upstream: RawUpstream) -> None:
     upstream.answer = lambda talk: talk.send(b"HTTP/1.1 401 No\r\ncontent-length: 0\r\n\r\n")
     config = {"upstreams": {"up": {"base_url": upstream.base_url, "api_key": SECRET}}}
-    ran = _run(_configured(tmp_path, config), "check", "--format", "json")
+    ran = command(_configured(tmp_path, config), "check", "--format", "json")
     assert ran.returncode == 1
     assert "refuses our api_key" in json.loads(ran.stdout)["checks"][0]["says"]
 
@@ -215,17 +211,17 @@ def test_check_tells_that_an_upstream_refuses_our_key(tmp_path: Path, upstream: 
 def test_tools_shows_names_and_reasons(tmp_path: Path) -> None:
     demo = {**DEMO, "deny": ["fail"]}
     _configured(tmp_path, {**GOOD, "mcp_servers": {"demo": demo}})
-    ran = _run(tmp_path, "tools", COLUMNS="200")
+    ran = command(tmp_path, "tools", COLUMNS="200")
     assert (ran.returncode, ran.stderr) == (0, "")
     assert "demo__add" in ran.stdout and "demo__fail" not in ran.stdout and "deny" in ran.stdout
-    told = json.loads(_run(tmp_path, "tools", "--format", "json", "--wanted", "demo__a*").stdout)
+    told = json.loads(command(tmp_path, "tools", "--format", "json", "--wanted", "demo__a*").stdout)
     assert [each["tool"] for each in told if each["reason"] is None] == ["add"]
     assert {each["tool"] for each in told} == {"add", "fail", "now", "slow", "weather"}
 
 
 def test_tools_says_which_server_is_silent(tmp_path: Path) -> None:
     dead = {"command": "/no/such/program", "env": {"TOKEN": SECRET}}
-    ran = _run(_configured(tmp_path, {**GOOD, "mcp_servers": {"dead": dead}}), "tools")
+    ran = command(_configured(tmp_path, {**GOOD, "mcp_servers": {"dead": dead}}), "tools")
     assert ran.returncode == 1
     [sentence] = ran.stderr.splitlines()
     assert sentence.startswith("aibridge: MCP server 'dead' is not connected: ")
@@ -241,7 +237,7 @@ def test_config_masks_every_secret(tmp_path: Path) -> None:
         },
     }
     _configured(tmp_path, config)
-    as_yaml, as_json = _run(tmp_path, "config"), _run(tmp_path, "config", "--format", "json")
+    as_yaml, as_json = command(tmp_path, "config"), command(tmp_path, "config", "--format", "json")
     assert as_yaml.returncode == as_json.returncode == 0
     assert SECRET not in as_yaml.stdout + as_json.stdout
     told = json.loads(as_json.stdout)
@@ -252,7 +248,7 @@ def test_config_masks_every_secret(tmp_path: Path) -> None:
 
 def test_config_takes_values_of_the_environment(tmp_path: Path) -> None:
     _configured(tmp_path, {"upstreams": {"up": {"base_url": "${BASE}", "api_key": "${KEY:-}"}}})
-    told = json.loads(_run(tmp_path, "config", "--format", "json", BASE="http://x/v1", KEY=SECRET).stdout)
+    told = json.loads(command(tmp_path, "config", "--format", "json", BASE="http://x/v1", KEY=SECRET).stdout)
     assert (told["upstreams"]["up"]["base_url"], told["upstreams"]["up"]["api_key"]) == (
         "http://x/v1",
         "**********",
@@ -260,7 +256,7 @@ def test_config_takes_values_of_the_environment(tmp_path: Path) -> None:
 
 
 def test_config_prints_its_schema_without_a_file(tmp_path: Path) -> None:
-    ran = _run(tmp_path, "config", "--schema")
+    ran = command(tmp_path, "config", "--schema")
     assert ran.returncode == 0
     schema = json.loads(ran.stdout)
     assert schema["required"] == ["upstreams"]
@@ -283,4 +279,4 @@ def test_a_reader_that_goes_away_is_no_crash(tmp_path: Path) -> None:
 
 
 def test_the_version_is_told(tmp_path: Path) -> None:
-    assert _run(tmp_path, "--version").stdout.startswith("aibridge ")
+    assert _process(tmp_path, "--version").stdout.startswith("aibridge ")

@@ -1,8 +1,6 @@
 """`aibridge keys`: the same keys as `/api/keys`, made and ended whether a server runs or not."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,17 +8,15 @@ import pytest
 import yaml
 
 from tests.support.bridge import Bridge
-from tests.support.environment import clean_env
+from tests.support.commanding import Ran, command
 from tests.support.keys import api
 from tests.support.raw import ask
 from tests.support.serving import Model
 from tests.support.waiting import eventually
 
 
-def _keys(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "aibridge.cli", "keys", *words]
-    env = clean_env(folder / "home")
-    return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=60)
+def _keys(folder: Path, *words: str) -> Ran:
+    return command(folder, "keys", *words)
 
 
 def _json(folder: Path, *words: str) -> Any:

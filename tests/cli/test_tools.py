@@ -2,26 +2,33 @@
 
 import json
 import sqlite3
-import subprocess
-import sys
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 from aibridge.config import Records
+from aibridge.demo.tools import create_server
 from aibridge.records.store import Store
 from aibridge.records.tables import tool_pins
-from tests.support.environment import clean_env
-from tests.support.processes import run
+from tests.support.commanding import Ran, command
+from tests.support.serving import serving
 
-COMMAND = (sys.executable, "-W", "error", "-m", "aibridge.cli", "tools")
-DEMO = {"command": sys.executable, "args": ["-m", "aibridge.demo.tools"], "pin": "block"}
+Json = dict[str, Any]
 
 
-def _tools(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return run((*COMMAND, *arguments), folder, clean_env(folder / "home", COLUMNS="200"))
+@pytest.fixture(scope="module")
+def demo() -> Iterator[Json]:
+    """The demo's tools behind a socket of this process: to connect costs nothing, however often."""
+    with serving(create_server().streamable_http_app()) as served:
+        yield {"url": f"{served.url}/mcp", "pin": "block"}
+
+
+def _tools(folder: Path, *arguments: str) -> Ran:
+    return command(folder, "tools", *arguments, COLUMNS="200")
 
 
 def _configured(folder: Path, **servers: Any) -> None:
@@ -29,8 +36,8 @@ def _configured(folder: Path, **servers: Any) -> None:
     (folder / "aibridge.yaml").write_text(yaml.safe_dump(config))
 
 
-def test_only_what_is_injected_is_shown_where_that_is_wanted(tmp_path: Path) -> None:
-    _configured(tmp_path, demo={**DEMO, "deny": ["fail"]})
+def test_only_what_is_injected_is_shown_where_that_is_wanted(tmp_path: Path, demo: Json) -> None:
+    _configured(tmp_path, demo={**demo, "deny": ["fail"]})
     told = json.loads(_tools(tmp_path, "--injected", "--format", "json").stdout)
     assert {each["tool"] for each in told} == {"add", "now", "slow", "weather"}
     assert all(each["name"] and each["tokens"] for each in told)
@@ -48,8 +55,8 @@ def _audited(folder: Path) -> list[tuple[str, ...]]:
     return [tuple(line.split()[1].rstrip(":") for line in lines) for _, lines in found]
 
 
-def test_a_tool_that_changed_is_told_and_accepted(tmp_path: Path) -> None:
-    _configured(tmp_path, demo=DEMO)
+def test_a_tool_that_changed_is_told_and_accepted(tmp_path: Path, demo: Json) -> None:
+    _configured(tmp_path, demo=demo)
     store = Store(Records(url=f"sqlite:///{tmp_path / 'aibridge.db'}").url)
     store.open()
     assert _tools(tmp_path).returncode == 0  # seen for the first time

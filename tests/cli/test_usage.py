@@ -1,9 +1,8 @@
-"""`aibridge usage` as people and scripts run it: in a process of its own, on records of a server."""
+"""`aibridge usage` as people and scripts run it, on records of a server."""
 
 import csv
 import json
 import sqlite3
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -31,10 +30,10 @@ from tests.records.telling import (
     started,
     whole,
 )
+from tests.support.commanding import Ran, command
 from tests.support.environment import clean_env
 from tests.support.processes import run
 
-Ran = subprocess.CompletedProcess[str]
 FIGURES = ("in", "cache", "out", "reasoning", "cost", "calls")
 TELL_AND_DIE = """
 recorder = open_records(config)
@@ -43,7 +42,7 @@ for fact in whole("done"):
 recorder.tell(started("running", started_at=NOON + 1))
 os.kill(os.getpid(), signal.SIGKILL)
 """
-COMMAND = (sys.executable, "-W", "error", "-c", "from aibridge.cli.usage import app; app()")
+COMMAND = (sys.executable, "-W", "error", "-m", "aibridge.cli", "usage")
 
 
 @pytest.fixture
@@ -59,7 +58,7 @@ def folder(tmp_path: Path) -> Iterator[Path]:
 
 
 def _usage(folder: Path, *arguments: str, **env: str) -> Ran:
-    return run((*COMMAND, *arguments), folder, clean_env(folder / "home", **env))
+    return command(folder, "usage", *arguments, **env)
 
 
 def _recorded(folder: Path, *names: str, **changes: Any) -> None:
@@ -78,7 +77,7 @@ def _refused(ran: Ran) -> str:
 
 def test_a_table_shows_the_figures(folder: Path) -> None:
     _recorded(folder, "a", "b")
-    ran = _usage(folder)
+    ran = run(COMMAND, folder, clean_env(folder / "home"))
     heading, row = ran.stdout.splitlines()
     assert heading.split() == ["model", "exch.", "err", "in", "cache", "out", "cost", "first", "byte", "own"]
     assert row.split() == ["gpt-5", "2", "0", "400", "100", "120", "–", "120ms", "0.35ms"]

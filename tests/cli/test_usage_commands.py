@@ -1,4 +1,4 @@
-"""`aibridge usage tail`, `list`, `export`, `reprice`: in processes of their own, on records of a server."""
+"""`aibridge usage tail`, `list`, `export`, `reprice`: on records of a server."""
 
 import csv
 import json
@@ -20,7 +20,7 @@ from aibridge.nouns import Filter
 from aibridge.records import Recorder
 from aibridge.records.listing import BATCH, EXPORTED
 from aibridge.records.pricing import NO_PRICES
-from tests.cli.test_usage import COMMAND, Ran, _refused, _usage, folder
+from tests.cli.test_usage import COMMAND, _refused, _usage, folder
 from tests.records.telling import PROMPT, ended, recording, records_in, started, whole
 from tests.support.environment import clean_env
 from tests.support.waiting import eventually
@@ -167,6 +167,6 @@ def test_rounds_are_priced_again(folder: Path) -> None:
     config = yaml.safe_load(file.read_text())
     config["records"]["pricing"] = {"own-*": {"input": 2, "output": 10}}
     file.write_text(yaml.safe_dump(config))
-    ran: Ran = _usage(folder, "reprice")
+    ran = _usage(folder, "reprice")
     assert ran.stdout == "2 rounds have a price now, 0 still have none\n"
     assert cost() == 2 * (125 * 2 + 30 * 10)
