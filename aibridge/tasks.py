@@ -4,7 +4,7 @@ A lint rule refuses `asyncio.create_task` elsewhere.
 """
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Coroutine, Generator
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -13,6 +13,29 @@ T = TypeVar("T")
 def start(work: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:
     """Start `work` as a task called `name`; the caller owns it and has to end it with `stop`."""
     return asyncio.get_running_loop().create_task(work, name=name)
+
+
+def begun(work: Coroutine[Any, Any, None]) -> Awaitable[None] | None:
+    """Run `work` here and now until it waits; what is left to wait for, None where it did not wait.
+
+    Outside of any task: `work` must do without one, so no `asyncio.timeout` and the like.
+    """
+    try:
+        waits_for = work.send(None)
+    except StopIteration:
+        return None
+    return _Rest(work, waits_for)
+
+
+class _Rest:
+    """What is left of a coroutine that waits already."""
+
+    def __init__(self, work: Coroutine[Any, Any, None], waits_for: Any) -> None:
+        self._work, self._waits_for = work, waits_for
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        yield self._waits_for
+        yield from self._work.__await__()
 
 
 async def stop(*tasks: "asyncio.Task[Any]") -> None:

@@ -1,4 +1,4 @@
-"""What the engine gives for the client: the head of a response once, then pieces of its body.
+"""What the engine gives for the client: the head of a response once, then pieces of its body, or their flow.
 
 Facts (tools that ran, tokens, the ending) are no events: they are told to the exchange's listener.
 """
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from msgspec import Struct
 
+from aibridge.bridge.flowing import Flow
 from aibridge.bridge.ports import HeaderPairs
 from aibridge.dialects.base import View
 
@@ -37,4 +38,4 @@ class Cut(Exception):
     """The answer broke off where no event of ours can say so: the client's connection is cut too."""
 
 
-Event = Begin | Relay
+Event = Begin | Relay | Flow

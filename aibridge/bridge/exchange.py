@@ -9,9 +9,11 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
+from functools import partial
 
 from aibridge.bridge.asking import Asking, Unusable
 from aibridge.bridge.events import Begin, Event, Relay
+from aibridge.bridge.flowing import Flow
 from aibridge.bridge.limits import APOLOGY, Progress
 from aibridge.bridge.plan import Plan
 from aibridge.bridge.pointing import Pointing
@@ -90,15 +92,19 @@ class Exchange:
                     yield self._begin
                 self._round = current
                 watch.to("upstream")
-                while not current.ended and (chunk := await answer.read()):
-                    watch.to("own")
-                    tail = self._take(current, chunk)
-                    if tail and not current.ended:
+                chunk = await answer.read()
+                watch.to("own")
+                tail = self._take(current, chunk)
+                if chunk and not current.ended:
+                    if tail:
                         self._relayed = True
                         yield Relay(tail)
-                        tail = b""
-                    watch.to("upstream")
-            watch.to("own")
+                    flow = Flow(answer, current, partial(self._take, current), watch)
+                    yield flow
+                    self._relayed = self._relayed or flow.wrote
+                    if flow.failure is not None:
+                        raise flow.failure
+                    tail = flow.tail
             turn, rest = self._finish(current)
             tail += rest
             if turn.error is not None or not turn.injected_calls:

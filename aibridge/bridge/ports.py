@@ -2,13 +2,14 @@
 
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from aibridge.dialects.base import Shown
 from aibridge.facts import AttemptHeard
 from aibridge.nouns import Call, Offer, Quirks, Result, SendBack, Tool
 from aibridge.tracing import Trace
 
+T = TypeVar("T")
 HeaderPairs = Sequence[tuple[bytes, bytes]]
 Tracing = Callable[[HeaderPairs, str], Trace | None]
 """The place in a trace of an exchange, by the client's headers and its id; None where none is traced."""
@@ -37,6 +38,14 @@ class Answer(Protocol):
         Raises BridgeError (`upstream_unreachable`, `upstream_timeout`) when it breaks, before the first
         piece also UpstreamRefused: until then the upstream may be asked again, and `headers`, the same
         list, may change.
+        """
+        ...
+
+    async def pour(self, take: Callable[[bytes], T | None]) -> T | None:
+        """Give each piece after the first to `take` as it arrives, maybe outside of any task.
+
+        Ends with what `take` gave, at the first that is not None; None at the body's end. Raises what `take`
+        does, and BridgeError when the body breaks.
         """
         ...
 

@@ -7,7 +7,7 @@ To the engine such an upstream speaks the client's dialect. What the words mean 
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from aibridge.bridge.keeping import Keeping, Owner
 from aibridge.bridge.ports import Answer, HeaderPairs, Router, Upstream
@@ -18,6 +18,7 @@ from aibridge.facts import AttemptHeard
 from aibridge.nouns import Quirks, SendBack, less
 from aibridge.wire.json_text import dumps, loads
 
+T = TypeVar("T")
 REFUSES_ADDED = frozenset({400, 422})
 OF_THE_BODY = frozenset({b"content-type", b"content-length", b"content-encoding"})
 
@@ -208,6 +209,13 @@ class _Answer:
             if shown:
                 return shown
         return b""
+
+    async def pour(self, take: Callable[[bytes], T | None]) -> T | None:
+        """Give each piece that follows to `take`; see the port."""
+        while piece := await self.read():
+            if (given := take(piece)) is not None:
+                return given
+        return None
 
     def _shown(self, piece: bytes) -> bytes:
         try:

@@ -5,13 +5,16 @@ sent the request is asked for a new one.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import TypeVar
 
 import httpx2
 
 from aibridge.upstreams.carrying import Reply
 from aibridge.upstreams.failures import AttemptError, broken, empty
 from aibridge.upstreams.headers import Pairs
+from aibridge.upstreams.incoming import Incoming
 
+T = TypeVar("T")
 Renew = Callable[[AttemptError], Awaitable[Reply | None]]
 
 IDENTITY = b"identity"
@@ -52,6 +55,22 @@ class Answer:
             return await anext(self._pieces, b"")
         except (httpx2.TransportError, httpx2.DecodingError) as error:
             raise broken(self._upstream, error) from error
+
+    async def pour(self, take: Callable[[bytes], T | None]) -> T | None:
+        """Give each piece that follows the first to `take`, at once where the transport is our own.
+
+        Ends with what `take` gave, at the first that is not None; None at the body's end. Raises what `take`
+        does, and as `read`.
+        """
+        if isinstance(self._pieces, Incoming):
+            try:
+                return await self._pieces.pour(take)
+            except httpx2.TransportError as error:
+                raise broken(self._upstream, error) from error
+        while piece := await self.read():
+            if (given := take(piece)) is not None:
+                return given
+        return None
 
     async def _first(self) -> bytes:
         """The first piece, of this answer or of one that took its place."""

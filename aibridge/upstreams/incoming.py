@@ -7,7 +7,8 @@ waits. Being cancelled while waiting ends the connection at once.
 """
 
 import asyncio
-from typing import Self
+from collections.abc import Callable
+from typing import Self, TypeVar
 
 import httpx2
 
@@ -16,6 +17,7 @@ from aibridge.upstreams.connection import Connection
 from aibridge.upstreams.headers import Pairs
 from aibridge.upstreams.http1 import AnswerParser, Broken
 
+T = TypeVar("T")
 UNREAD = 256 << 10
 """Bytes of a body that may wait for the caller; then reading pauses."""
 AFTER_END = 0.05
@@ -34,6 +36,8 @@ class Incoming(httpx2.AsyncByteStream):
         self._parser = AnswerParser(method)
         self._loop = asyncio.get_running_loop()
         self._waiter: asyncio.Future[None] | None = None
+        self._taker: Callable[[bytes], None] | None = None
+        """What is given the pieces as they come, while the caller waits for another reason."""
         self._error: Exception | None = None
         self._waits_since = 0.0
         self._left = False
@@ -74,12 +78,52 @@ class Incoming(httpx2.AsyncByteStream):
         while not self._parser.waiting:
             if self._parser.ended:
                 raise StopAsyncIteration
-            if self._timer is None and self._idle is not None and self._error is None:
-                self._timer = self._loop.call_later(self._idle, self._check_silence)
+            self._look_for_silence()
             await self._more()
+        return self._taken()
+
+    async def pour(self, take: Callable[[bytes], T | None]) -> T | None:
+        """Give each piece to `take` in the moment that it comes, without the caller's task in between.
+
+        Ends with what `take` gave, at the first that is not None; None at the body's end. Raises what `take`
+        does, and httpx2's exceptions.
+        """
+        over: asyncio.Future[T] = self._loop.create_future()
+
+        def hand_on(piece: bytes) -> None:
+            try:
+                given = take(piece)
+            except Exception as error:
+                over.set_exception(error)
+            else:
+                if given is None:
+                    return
+                over.set_result(given)
+            self._taker = None
+            self._wake()
+
+        self._taker = hand_on
+        try:
+            while not over.done():
+                if self._parser.waiting:
+                    hand_on(self._taken())
+                elif self._parser.ended:
+                    return None
+                else:
+                    self._look_for_silence()
+                    await self._more()
+        finally:
+            self._taker = None
+        return over.result()
+
+    def _taken(self) -> bytes:
         if not self._parser.ended:
             self._connection.resume_reading()
         return self._parser.take()
+
+    def _look_for_silence(self) -> None:
+        if self._timer is None and self._idle is not None and self._error is None:
+            self._timer = self._loop.call_later(self._idle, self._check_silence)
 
     async def aclose(self) -> None:
         """Let go of the connection. Nobody is held up for the end of a body that may come any moment."""
@@ -123,6 +167,10 @@ class Incoming(httpx2.AsyncByteStream):
             return
         if self._parser.ended:
             self._finish()
+        elif self._taker is not None and self._parser.waiting and self._waiter is not None:
+            self._waits_since = self._loop.time()
+            self._taker(self._parser.take())
+            return
         else:
             self._go_on()
         self._wake()

@@ -7,7 +7,7 @@ moved by its writes, sends the heartbeats.
 
 import asyncio
 import math
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Coroutine, Iterable
 from contextlib import aclosing
 
 import structlog
@@ -17,8 +17,9 @@ from starlette.responses import Response
 from starlette.types import Receive, Send
 
 from aibridge import tasks
-from aibridge.bridge.events import Begin, Cut, Event
+from aibridge.bridge.events import Begin, Cut, Event, Relay
 from aibridge.bridge.exchange import error_headers
+from aibridge.bridge.flowing import Flow
 from aibridge.dialects import OPENAI
 from aibridge.errors import BridgeError, ErrorShape, Kind
 from aibridge.web.headers import Pairs, to_client
@@ -44,6 +45,7 @@ class Reply:
     ) -> None:
         """`heartbeat`: seconds of silence."""
         self._send, self._dialect, self._heartbeat = send, dialect, heartbeat
+        self._at_once = _needs_no_task(send)
         self._exchange_id, self._added = exchange_id.encode(), list(added)
         self._loop = asyncio.get_running_loop()
         self._begin: Begin | None = None
@@ -99,9 +101,21 @@ class Reply:
             self._written = self._loop.time()
             if self._streamed and self._timer is None:
                 self._timer = self._loop.call_later(self._heartbeat, self._tick)
-            return
-        self._ended = event.last
-        await self._write(event.data, last=event.last)
+        elif isinstance(event, Flow):
+            await event.into(self._write_at_once)
+        else:
+            self._ended = event.last
+            await self._write(event.data, last=event.last)
+
+    def _write_at_once(self, data: bytes) -> Awaitable[None] | None:
+        """Write outside of any task where the server can, until the client does not take more."""
+        if self._beat and not self._beat.done():
+            return self._give(Relay(data))
+        if not self._at_once or self._begin is None or not self._begin.sent:
+            return self._write(data, last=False)
+        self._written = self._loop.time()
+        sending = self._send({"type": "http.response.body", "body": data, "more_body": True})
+        return tasks.begun(sending) if isinstance(sending, Coroutine) else sending
 
     async def _write(self, data: bytes, *, last: bool) -> None:
         begin = self._begin
@@ -143,6 +157,11 @@ class Reply:
             await self._write(self._begin.view.failure(error), last=True)
         elif not (self._begin and self._begin.sent):
             await send_error(self._send, error, self._dialect)
+
+
+def _needs_no_task(send: Send) -> bool:
+    """True for uvicorn's own, which waits for nothing but its client; middleware and others may need one."""
+    return type(getattr(send, "__self__", None)).__module__.startswith("uvicorn.protocols.")
 
 
 def _is_stream(begin: Begin) -> bool:

@@ -7,8 +7,44 @@ import re
 MEANINGFUL = re.compile(rb'"(?:tool_calls|usage|error|finish_reason)"\s*+:\s*+(?!null\b)|\[DONE\]')
 TEXT = re.compile(rb'"content"\s*+:\s*+(?:"(?!")|\[\s*+[^\]\s])')
 WORDS = (b'"tool_calls"', b'"usage"', b'"error"', b"[DONE]")
-FINISH = re.compile(rb'"finish_reason"(?!:null)')
-"""Begins with a literal, which is found quickly."""
+REASONING = re.compile(rb'"(?:reasoning|thinking)')
+MOST_TRIES = 3
+
+
+class Alike:
+    """Text events of one stream that differ in their text alone, known again by what stands around it.
+
+    In a text without a quote is no other key, and without a line's end no other event: nothing else has to
+    be searched.
+    """
+
+    def __init__(self) -> None:
+        self._before = self._after = b""
+        self._tries = MOST_TRIES
+
+    def learn(self, event: bytes) -> None:
+        """Take an event in which nothing has to be understood for what others are like."""
+        if not self._tries:
+            return  # they differ in more, as with OpenAI's `obfuscation`
+        self._tries -= 1
+        before, found, rest = event.partition(b'"content":"')
+        text, quote, after = rest.partition(b'"')
+        if not quote or b"\\" in text or not after.endswith(b"\n\n"):
+            return
+        if not (REASONING.search(before) or REASONING.search(after)):
+            self._before, self._after = before + found, quote + after
+
+    def run(self, block: bytes, start: int) -> tuple[int, int]:
+        """How many events from `start` on are like that and show text, and where the last of them ends."""
+        count, end = 0, start
+        before, after = self._before, self._after
+        while before and block.startswith(before, end):
+            text = end + len(before)
+            quote = block.find(b'"', text)
+            if quote <= text or not block.startswith(after, quote) or block.find(b"\n", text, quote) >= 0:
+                break
+            count, end = count + 1, quote + len(after)
+        return count, end
 
 
 def shows_text(raw: bytes) -> bool:
@@ -22,11 +58,3 @@ def may_mean_something(raw: bytes) -> bool:
     if raw.count(b'"finish_reason"') == unfinished and not any(word in raw for word in WORDS):
         return False
     return MEANINGFUL.search(raw) is not None
-
-
-def first_meaning(raw: bytes) -> int:
-    """Where the first word stands that may have to be understood; the length where there is none."""
-    places = [at for word in WORDS if (at := raw.find(word)) >= 0]
-    if finish := FINISH.search(raw):
-        places.append(finish.start())
-    return min(places, default=len(raw))

@@ -49,6 +49,12 @@ class Reader:
         if self._keep or reasons:
             self._wait(raw, len(raw))
 
+    def keep_texts(self, raw: bytes, count: int) -> None:
+        """The same for `count` events that show text and nothing else."""
+        self.pieces += count
+        if self._keep:
+            self._wait(raw, len(raw))
+
     def _wait(self, delta: bytes | dict[str, Any], size: int) -> None:
         self._pending.append(delta)
         self._pending_size += size

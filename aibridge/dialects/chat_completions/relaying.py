@@ -10,7 +10,7 @@ from typing import Any
 from aibridge.dialects.base import InvalidAnswer, Turn, UsageShown
 from aibridge.dialects.chat_completions.calls import Draft
 from aibridge.dialects.chat_completions.face import KEEP_ALIVE, Face, error_event
-from aibridge.dialects.chat_completions.meaning import first_meaning, may_mean_something, shows_text
+from aibridge.dialects.chat_completions.meaning import Alike, may_mean_something, shows_text
 from aibridge.dialects.chat_completions.reading import Reader, calls_in, first_choice, parsed
 from aibridge.dialects.naming import Names
 from aibridge.errors import BridgeError, UpstreamRefused
@@ -64,7 +64,7 @@ class StreamRound:
     def __init__(self, face: Face, *, one_text: bool, last: str | None) -> None:
         self._face, self._one_text, self._last = face, one_text, last
         self._first = face.rounds == 1
-        self._decoder = Decoder()
+        self._decoder, self._alike = Decoder(), Alike()
         self._reader = Reader(face.names, face.rounds, keep_message=face.hides)
         self._held: list[Draft] = []
         self._waiting: list[bytes] = []
@@ -107,25 +107,22 @@ class StreamRound:
         return self._reader.turn()
 
     def _take(self, block: bytes) -> bytes:
-        """Whole events: those that only pass are looked at, kept and given in one piece."""
-        if self.ended or not block:
-            return b""  # the rest of a stream whose end was seen
-        if self._passes(block):
-            self._reader.keep(block)
-            return block
+        """Whole events: those that are like one before, and only pass, are given in one piece."""
         if b"\r" in block:
             return self._given(self._show_all(split(block)))
         shown: list[bytes] = []
-        if self._face.fields is None:  # they are learned from the first event, and the next ones may pass
-            end = block.index(b"\n\n") + 2
-            shown += self._show_all([Event(block[:end])])
-            block = block[end:]
-        end = block.rfind(b"\n\n", 0, first_meaning(block)) + 2
-        if end > 1 and self._passes(block[:end]):
-            shown.append(block[:end])
-            self._reader.keep(shown[-1])
-            block = block[end:]
-        return self._given(shown + self._show_all(split(block)))
+        at = 0
+        while at < len(block) and not self.ended:  # after its end was seen, the rest of a stream is nothing
+            count, end = self._alike.run(block, at)
+            if count:
+                self.text_seen = True
+                shown.append(block[at:end])
+                self._reader.keep_texts(shown[-1], count)
+            else:
+                end = block.index(b"\n\n", at) + 2
+                shown.append(self._show(Event(block[at:end])))
+            at = end
+        return self._given(shown)
 
     def _show_all(self, events: Sequence[Event]) -> list[bytes]:
         return [self._show(event) for event in events if not self.ended]
@@ -146,6 +143,7 @@ class StreamRound:
     def _show(self, event: Event) -> bytes:
         if self._passes(event.raw):
             self._reader.keep(event.raw)
+            self._alike.learn(event.raw)
             return event.raw
         data = event.data
         if data is None:

@@ -1,0 +1,70 @@
+"""A stream that passes by itself: each piece of the upstream's is written to the client as it arrives.
+
+Between the two there is no task that would have to be woken: a piece is read, understood and written in
+one turn of the event loop. What a piece means is the round's business, how it is written the reply's.
+"""
+
+from collections.abc import Awaitable, Callable, Generator
+from contextvars import copy_context
+
+from aibridge.bridge.ports import Answer
+from aibridge.bridge.stopwatch import Stopwatch
+from aibridge.dialects.base import Round
+
+Write = Callable[[bytes], Awaitable[None] | None]
+"""Writes at once; gives what to wait for before more is written, None where there is nothing to wait for."""
+
+
+class _Ended:
+    """Ends the pouring: nothing is waited for."""
+
+    def __await__(self) -> Generator[None]:
+        yield from ()
+
+
+ENDED = _Ended()
+
+
+class Flow:
+    """The rest of a round's answer, on its way to whoever lets it flow `into` a client."""
+
+    def __init__(
+        self, answer: Answer, current: Round, take: Callable[[bytes], bytes], watch: Stopwatch
+    ) -> None:
+        """`take`: the client's bytes for bytes of the upstream."""
+        self._answer, self._current, self._take, self._watch = answer, current, take, watch
+        self.wrote = False
+        self.tail = b""
+        """What the last piece gave, which is not written: more belongs to it."""
+        self.failure: Exception | None = None
+        """Why it did not come to its end."""
+
+    async def into(self, write: Write) -> None:
+        """Write until the round has ended, or fails: that is kept for who made it. Raises CancelledError."""
+        self._watch.to("upstream")
+        here = copy_context()  # of the exchange: pieces come in that of the connection
+
+        def give(piece: bytes) -> Awaitable[None] | None:
+            return here.run(self._give, write, piece)
+
+        try:
+            while (held := await self._answer.pour(give)) is not None and not self._current.ended:
+                self._watch.to("client")
+                await held
+                self._watch.to("upstream")
+        except Exception as error:
+            self.failure = error
+        self._watch.to("own")
+
+    def _give(self, write: Write, piece: bytes) -> Awaitable[None] | None:
+        self._watch.to("own")
+        shown = self._take(piece)
+        held: Awaitable[None] | None = None
+        if self._current.ended:
+            self.tail = shown
+            return ENDED
+        if shown:
+            self.wrote = True
+            held = write(shown)
+        self._watch.to("upstream")
+        return held
