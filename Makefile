@@ -3,6 +3,7 @@ PYTHON ?= python3
 RUN := .venv/bin/python
 NPM := tests/end_to_end/node_modules/.package-lock.json
 ALL_CORES := -n auto --dist loadfile
+unexport PYTHONDONTWRITEBYTECODE # else each process compiles anew what it imports, pytest all tests
 CLIENTS := .venv-clients/.installed .venv-servers/.installed .venv-sqlite/.installed
 
 .PHONY: demo test check format bench golden lock soak clean
@@ -50,12 +51,14 @@ lock: .venv/.dev ## pin all dependencies anew, with hashes and without any host
 	.venv/bin/uv pip compile pyproject.toml --extra dev $(LOCK) -o requirements-dev.txt
 	for each in clients servers sqlite; do .venv/bin/uv pip compile tests/end_to_end/requirements-$$each.in \
 		$(LOCK) -o tests/end_to_end/requirements-$$each.txt; done
+PROPERTIES := $(addprefix tests/bridge/test_,properties.py responses_properties.py memory.py recall.py) \
+	tests/dialects/translating/test_properties.py tests/upstreams/test_agreement.py
 SOAKS := $(addprefix tests/end_to_end/test_,soak.py reconciliation.py crashes.py workers.py reloading.py) \
-	tests/tools/test_soak.py tests/web/test_large_uploads.py
+	tests/tools/test_soak.py tests/web/test_large_uploads.py $(PROPERTIES)
 LOCK := --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-annotate --no-header
 
-soak: .venv/.dev ## half an hour of mixed load; MCP servers that are killed; aibridge killed 200 times; 10 000 exchanges compared
+soak: .venv/.dev ## half an hour of mixed load; MCP servers that are killed; aibridge killed 200 times; 10 000 exchanges compared; ten times the examples
 	AIBRIDGE_SOAK=1 $(RUN) -m pytest -s -n0 $(SOAKS)
 
 clean:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from aibridge.bridge.memory import LARGEST, MOST_UNKNOWN, Memory, Remembering
 from aibridge.dialects.base import Unit
 from aibridge.dialects.chat_completions.recalling import put_back
+from tests.support.examples import examples
 
 MEBI = 1 << 20
 TEXTS = st.text(st.sampled_from(["a", "b", " ", "\n", "é"]), max_size=6)
@@ -95,7 +96,7 @@ def test_a_history_that_does_not_begin_with_the_hidden_texts_stays_as_it_is(cont
 
 
 @given(hidden=st.lists(TEXTS, min_size=1, max_size=4), own=TEXTS, parts=st.booleans(), mixed=st.booleans())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 def test_a_joined_text_is_split_into_the_turns_own(
     hidden: list[str], own: str, parts: bool, mixed: bool
 ) -> None:
@@ -109,7 +110,7 @@ def test_a_joined_text_is_split_into_the_turns_own(
 
 
 @given(hidden=st.lists(TEXTS, min_size=1, max_size=4), own=TEXTS, left=WHITE, right=WHITE)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 def test_a_client_that_trims_or_pads_changes_nothing_but_white_space(
     hidden: list[str], own: str, left: str, right: str
 ) -> None:

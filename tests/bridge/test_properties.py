@@ -1,11 +1,7 @@
-"""Whatever an upstream says and however it breaks, an exchange keeps its promises to both ends.
-
-`AIBRIDGE_EXAMPLES=20` multiplies the number of examples.
-"""
+"""Whatever an upstream says and however it breaks, an exchange keeps its promises to both ends."""
 
 import asyncio
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,10 +16,10 @@ from tests.bridge.accepting import OpenAIPython, Understood, openai_node
 from tests.bridge.clock import Clock
 from tests.bridge.scripts import CLIENTS, FAULTY, LEFT, SOUND, Script, clients, injected
 from tests.bridge.stage import Seen, Stage, assert_valid, events_of, staged
+from tests.support.examples import examples
 
 Json = dict[str, Any]
 VARIES = {"id", "exchange_id", "started_at", "ended_at", "duration_ms", "failed_at"}
-MORE = int(os.environ.get("AIBRIDGE_EXAMPLES", "1"))
 quick = settings(deadline=None, report_multiple_bugs=False, suppress_health_check=[HealthCheck.too_slow])
 
 
@@ -55,7 +51,7 @@ def sdk() -> OpenAIPython:
 
 
 @given(script=SOUND)
-@settings(quick, max_examples=300 * MORE)
+@settings(quick, max_examples=examples(100))
 def test_a_sound_exchange_shows_the_clients_part_and_tells_the_rest(
     theatre: Theatre, sdk: OpenAIPython, script: Script
 ) -> None:
@@ -71,7 +67,7 @@ def test_a_sound_exchange_shows_the_clients_part_and_tells_the_rest(
 
 
 @given(script=FAULTY)
-@settings(quick, max_examples=500 * MORE)
+@settings(quick, max_examples=examples(160))
 def test_a_faulty_exchange_ends_once_and_never_quietly(
     theatre: Theatre, sdk: OpenAIPython, script: Script
 ) -> None:
@@ -91,7 +87,7 @@ def test_a_faulty_exchange_ends_once_and_never_quietly(
 
 
 @given(script=LEFT)
-@settings(quick, max_examples=200 * MORE)
+@settings(quick, max_examples=examples(70))
 def test_a_client_may_leave_at_any_moment(theatre: Theatre, script: Script) -> None:
     seen = theatre.play(script)
     _assert_hidden(seen)
@@ -102,7 +98,7 @@ def test_a_client_may_leave_at_any_moment(theatre: Theatre, script: Script) -> N
 
 
 @given(script=SOUND | FAULTY)
-@settings(quick, max_examples=200 * MORE)
+@settings(quick, max_examples=examples(70))
 def test_however_the_bytes_arrive_the_outcome_is_the_same(theatre: Theatre, script: Script) -> None:
     chopped, whole = theatre.play(script), theatre.play(script, whole=True)
     assert chopped.body == whole.body
@@ -115,7 +111,7 @@ def test_openai_node_understands_the_same(theatre: Theatre, tmp_path: Path) -> N
     scripts: list[Script] = []
 
     @given(script=SOUND | FAULTY)
-    @settings(quick, max_examples=200 * MORE)
+    @settings(quick, max_examples=examples(70))
     def collect(script: Script) -> None:
         scripts.append(script)
 

@@ -15,6 +15,7 @@ from tests.bridge.clock import Clock
 from tests.bridge.saying import Said, Turn, reply
 from tests.bridge.stage import JSON, Reply, Stage, Upstream, assert_valid, staged
 from tests.bridge.talking import STYLES, Talk, assert_grows
+from tests.support.examples import examples
 
 Json = dict[str, Any]
 Conversation = Callable[[Stage], Awaitable[None]]
@@ -65,7 +66,7 @@ KINDS: dict[str, Callable[[int], tuple[Turn, ...]]] = {
     style=st.sampled_from(sorted(STYLES)),
     streamed=st.booleans(),
 )
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(20), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_over_ten_turns_each_request_begins_with_the_one_before(
     kinds: list[str], style: str, streamed: bool
 ) -> None:

@@ -19,13 +19,14 @@ from aibridge.dialects.responses import Responses
 from aibridge.errors import BridgeError, Kind
 from aibridge.nouns import Result, Tool
 from aibridge.wire.json_text import dumps
+from tests.support.examples import examples
 
 Json = dict[str, Any]
 TOOL = Tool("time__now", "time", "now", "", {})
 SHELL: Json = {"type": "function", "name": "shell", "parameters": {}, "strict": False}
 KINDS = ("message", "reasoning", "ours", "clients", "custom_tool_call", "web_search_call")
 ROUNDS = st.lists(st.lists(st.sampled_from(KINDS), max_size=4), min_size=1, max_size=4)
-quick = settings(deadline=None, max_examples=150)
+quick = settings(deadline=None, max_examples=examples(60))
 
 
 def _item(kind: str, mark: str) -> Json:

@@ -24,7 +24,7 @@ from tests.support.clients import http_client
 from tests.support.serving import Model
 
 SOAK = bool(os.environ.get("AIBRIDGE_SOAK"))
-KILLS, CLIENTS, EXCHANGES = (200, 8, 10_000) if SOAK else (2, 3, 100)
+KILLS, CLIENTS, EXCHANGES = (200, 8, 10_000) if SOAK else (2, 3, 60)
 SCRIPTS = (
     ("hello {tag}", 1, 0),
     ("{tag}\ncount 30", 1, 0),

@@ -26,11 +26,11 @@ from tests.support.serving import scripted_model
 from tests.support.waiting import eventually
 
 SOAK = bool(os.environ.get("AIBRIDGE_SOAK"))
-SECONDS = float(os.environ.get("AIBRIDGE_SOAK_SECONDS", "1800" if SOAK else "6"))
+SECONDS = float(os.environ.get("AIBRIDGE_SOAK_SECONDS", "1800" if SOAK else "4"))
 CLIENTS = 16 if SOAK else 6
 PARTS = 10 if SOAK else 2
 """The load pauses between them, and what lives is counted; the first one warms up."""
-RELOADS_EVERY = 20.0 if SOAK else 1.5
+RELOADS_EVERY = 20.0 if SOAK else 1.0
 SERVERS, LISTENS = 2, "0A"
 LATER = Counter({"mcp:endpoint": 1})
 """Tasks that begin with the first request which needs them."""

@@ -29,7 +29,7 @@ from bench.records import Made, make, write
 from tests.records.telling import call_ended, ended, in_postgres, in_sqlite, records_in, round_ended, started
 from tests.support.stores import opened
 
-COUNT = 20_000 if os.environ.get("AIBRIDGE_SOAK") else 1500
+COUNT = 20_000 if os.environ.get("AIBRIDGE_SOAK") else 800
 START = datetime(2026, 3, 1, 7, 30, tzinfo=UTC)
 END = START + timedelta(days=6, hours=5)
 NOW = END + timedelta(minutes=10)

@@ -23,7 +23,7 @@ from tests.tools.boxes import a_call, all_in, ask, opened, until
 from tests.tools.remotes import ROOT, Remote
 
 LONG = bool(os.environ.get("AIBRIDGE_SOAK"))
-SERVERS, AT_A_TIME, SECONDS = (30, 200, 60.0) if LONG else (6, 40, 8.0)
+SERVERS, AT_A_TIME, SECONDS = (30, 200, 60.0) if LONG else (6, 40, 5.0)
 KINDS = ("stdio", "stdio", "auto", "legacy", "stdio", "sse")
 NOT_RUN = ("was not run", "is not connected")
 

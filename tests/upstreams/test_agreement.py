@@ -14,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.support.examples import examples
 from tests.upstreams.peers import Peer, Server, request, serving, transport
 
 TOKEN = st.text("abcdefXYZ019-_!", min_size=1, max_size=12).map("x-".__add__)
@@ -155,7 +156,7 @@ def agreement() -> Iterator[Agreement]:
     both.close()
 
 
-@settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(150), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(answers())
 def test_our_transport_and_httpx2s_own_agree(agreement: Agreement, answer: Answer) -> None:
     ours, theirs = agreement.outcomes(answer)

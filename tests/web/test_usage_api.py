@@ -170,6 +170,6 @@ def test_every_route_does_what_its_document_says(site: Bridged, tmp_path: Path) 
             "positive_data_acceptance,ignored_auth",
         ),
     ]
-    done = run(command, tmp_path, clean_env(tmp_path / "home"))
+    done = run(command, tmp_path, clean_env(tmp_path / "home"), seconds=110)
     assert done.returncode == 0, done.stdout
     assert "No issues found" in done.stdout

@@ -19,6 +19,7 @@ from aibridge.dialects.translating import TRANSLATORS
 from aibridge.dialects.translating.base import Translation
 from aibridge.wire.json_text import dumps
 from tests.dialects.translating.rounds import ROUNDS, Round, stream_of
+from tests.support.examples import examples
 
 Json = dict[str, Any]
 TRANSLATOR = TRANSLATORS[0]
@@ -26,7 +27,7 @@ PATCH: Json = {"type": "custom", "name": "patch", "description": "Edits."}
 SHELL: Json = {"type": "function", "name": "shell", "parameters": {"type": "object", "properties": {}}}
 SPACE: Json = {"type": "namespace", "name": "agents", "description": "others", "tools": [SHELL]}
 ASKED: Json = {"model": "m", "input": "hi", "tools": [PATCH, SHELL, SPACE]}
-quick = settings(deadline=None, max_examples=30)
+quick = settings(deadline=None, max_examples=examples(20))
 
 
 def _translation(*, streamed: bool) -> Translation:
