@@ -9,8 +9,10 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from typing import Any
 
+import msgspec
 from msgspec import Struct, structs
 
 from aibridge.bridge.ports import RecallStore
@@ -19,6 +21,9 @@ from aibridge.nouns import Caller, Tool
 
 WINDOW = 6
 """Visible messages before an answer that are part of its key."""
+CALLERS_REMEMBERED = 1024
+"""Those that asked last: the same ones ask again and again."""
+_write = msgspec.json.encode
 ANSWERERS = frozenset({"assistant"})
 
 
@@ -37,6 +42,11 @@ class Whose(Struct, frozen=True):
         """Who asks in `request`."""
         session = caller.session_id or request.asked.session_id
         return cls(caller.id, request.asked.user, session, dialect, scope)
+
+    @property
+    def digest(self) -> bytes:
+        """For keys."""
+        return _owner(self)
 
     @property
     def named(self) -> bool:
@@ -107,7 +117,7 @@ class Recall:
         if self._store is None:
             return
         window = [_said(message) for _, message in request.visible()[-WINDOW:]]
-        owner, kept = _digest(structs.asdict(whose)), Kept(unit, upstream, request.asked.model).dumps()
+        owner, kept = whose.digest, Kept(unit, upstream, request.asked.model).dumps()
         for answer in answers:
             key = _key(owner, window, _said(answer))
             await self._store.put(key, kept, newest_wins=whose.named, caller=whose.caller, user=whose.user)
@@ -126,7 +136,7 @@ class Recall:
 
 def _keys(visible: Sequence[tuple[int, Visible]], whose: Whose) -> dict[int, bytes]:
     """The key of every answer among the messages, by its place; each message is read once."""
-    owner = _digest(structs.asdict(whose))
+    owner = whose.digest
     said = [_said(message) for _, message in visible]
     return {
         at: _key(owner, said[max(0, number - WINDOW) : number], said[number])
@@ -149,7 +159,16 @@ def _said(message: Visible) -> bytes:
 
 
 def _digest(value: Any) -> bytes:
-    return hashlib.sha256(json.dumps(value, separators=(",", ":")).encode()).digest()
+    try:
+        text = _write(value)
+    except UnicodeEncodeError:  # half a surrogate pair
+        text = json.dumps(value).encode()
+    return hashlib.sha256(text).digest()
+
+
+@lru_cache(CALLERS_REMEMBERED)
+def _owner(whose: Whose) -> bytes:
+    return _digest(structs.asdict(whose))
 
 
 def _tuples(value: Any) -> Any:

@@ -19,6 +19,9 @@ KEPT_FOR = timedelta(days=30)
 """As long as upstreams keep answers."""
 PURGES_EVERY = 3600.0
 """Seconds between two looks for what is too old."""
+KEPT = sa.select(answer_ids.c.id, answer_ids.c.content).where(
+    answer_ids.c.id.in_(sa.bindparam("ids", expanding=True)), answer_ids.c.kept_at > sa.bindparam("since")
+)
 
 
 class AnswerIds:
@@ -42,10 +45,9 @@ class AnswerIds:
         await self._asking.ask(lambda: self._delete(ids))
 
     def _get(self, ids: Sequence[str]) -> Mapping[str, bytes]:
-        table = answer_ids.c
-        wanted = sa.and_(table.id.in_(ids), table.kept_at > datetime.now(UTC) - KEPT_FOR)
+        wanted = {"ids": ids, "since": datetime.now(UTC) - KEPT_FOR}
         with self._store.reading() as connection:
-            rows = connection.execute(sa.select(table.id, table.content).where(wanted))
+            rows = connection.execute(KEPT, wanted)
             return {id_: bytes(content) for id_, content in rows}
 
     def _put(self, contents: Mapping[str, bytes], owner: Mapping[str, str | None]) -> None:

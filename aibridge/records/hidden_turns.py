@@ -20,6 +20,12 @@ LARGEST = 256 << 20
 """Bytes of contents; the oldest go first."""
 PURGES_EVERY = 300.0
 """Seconds between two looks for what is too old or too much."""
+KEPT = sa.select(hidden_turns.c.key, hidden_turns.c.content).where(
+    hidden_turns.c.key.in_(sa.bindparam("keys", expanding=True)),
+    hidden_turns.c.content.is_not(None),
+    hidden_turns.c.kept_at > sa.bindparam("since"),
+)
+"""Asked by every request that has tools: to build it anew costs as much as to ask it."""
 
 
 class HiddenTurns:
@@ -41,11 +47,9 @@ class HiddenTurns:
         await self._asking.ask(lambda: self._put(key, content, newest_wins, owner))
 
     def _get(self, keys: Sequence[bytes]) -> Mapping[bytes, bytes]:
-        table = hidden_turns.c
-        fresh = table.kept_at > datetime.now(UTC) - KEPT_FOR
-        wanted = sa.and_(table.key.in_(keys), table.content.is_not(None), fresh)
+        wanted = {"keys": keys, "since": datetime.now(UTC) - KEPT_FOR}
         with self._store.reading() as connection:
-            rows = connection.execute(sa.select(table.key, table.content).where(wanted))
+            rows = connection.execute(KEPT, wanted)
             return {bytes(key): bytes(content) for key, content in rows}
 
     def _put(self, key: bytes, content: bytes, newest_wins: bool, owner: Mapping[str, str | None]) -> None:

@@ -17,8 +17,9 @@ from aibridge.nouns import new_id
 from aibridge.records import files
 from aibridge.records.codec import frame
 
-SEGMENT_SIZE = 128 << 10
-"""Bytes of a segment, about a hundred exchanges; what a process has folded and not yet removed is less."""
+SEGMENT_SIZE = 512 << 10
+"""Bytes of a segment, some hundred exchanges: a new file costs as much as ten of them. What a process has
+folded and not yet removed is less."""
 
 
 class Journal:

@@ -88,8 +88,10 @@ class Writer:
             self._summarise()
 
     def _try(self) -> None:
+        """Fold what was told until now; what is told meanwhile gathers for the next time."""
+        until = self._journal.position
         try:
-            while self._fold_group():
+            while self._fold_group() and self._tail.position < until:
                 pass
         except Exception as error:  # whatever it is: a dead thread would record nothing more
             self._failed(error)

@@ -82,7 +82,7 @@ def test_a_full_disk_stops_new_requests_and_loses_no_record(tmp_path: Path, mode
     with _small_disk(tmp_path / "disk", "256k"):
         config = {
             "upstreams": {"up": {"base_url": model.base_url}},
-            "records": {"journal": str(tmp_path / "disk" / "journal")},
+            "records": {"journal": str(tmp_path / "disk" / "journal"), "journal_limit": "512KiB"},
         }
         with Bridge(tmp_path, config) as bridge, http_client() as client:
             answered = [_ask(client, bridge).status_code]
