@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from sqlalchemy import ColumnElement, Connection, Select
 
 from aibridge.nouns import Filter
-from aibridge.records.figures import TIMES, TOKENS, Sums, times_of
+from aibridge.records.figures import TIMES, TOKENS, Sums, packed
 from aibridge.records.narrowing import (
     ERRORS,
     FINE,
@@ -104,7 +104,7 @@ def _timed(connection: Connection, found: Found, query: Select[Any], name: str) 
     for group, value in connection.execute(query).all():
         values[group].append(value)
     for group, each in values.items():
-        _sums(found, group).times[TIMES.index(name)].extend(times_of(each))
+        _sums(found, group).times.append([packed(each) if kind == name else None for kind in TIMES])
 
 
 def _sums(found: Found, group: Any) -> Sums:

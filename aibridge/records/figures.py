@@ -1,14 +1,14 @@
 """The figures of a group of exchanges: sums that can be added, and the times that percentiles are read from.
 
-A year has a hundred thousand groups of a day, so these are plain lists and arrays. Times of the bridge's own
-are in microseconds, all others in milliseconds.
+A year has a hundred thousand groups of a day, so these are plain lists, and times stay as they are kept until
+one is read. Times of the bridge's own are in microseconds, all others in milliseconds.
 """
 
+import struct
 import sys
 from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias
 
 from aibridge.nouns import Total
 
@@ -17,7 +17,11 @@ COUNTS = ("exchanges", "errors", "calls", "unpriced", "priced", *TOKENS, "cost_m
 TIMES = ("first_byte", "overhead", "duration")
 PLACE = {name: number for number, name in enumerate(COUNTS)}
 LARGEST = (1 << 32) - 1
-Times: TypeAlias = "array[int]"
+WIDTH = 4
+"""Bytes of a time."""
+Part = Sequence[bytes | None]
+"""`packed` values of each of TIMES, or None."""
+_read = struct.Struct("<I").unpack_from
 
 
 @dataclass(slots=True)
@@ -26,8 +30,8 @@ class Sums:
 
     counts: list[int] = field(default_factory=lambda: [0] * len(COUNTS))
     """In the order of COUNTS."""
-    times: list[Times] = field(default_factory=lambda: [array("I") for _ in TIMES])
-    """All values, in the order of TIMES."""
+    times: list[Part] = field(default_factory=list)
+    """All values, in parts."""
 
     def count(self, name: str, value: int) -> None:
         """Add to one of COUNTS."""
@@ -36,15 +40,18 @@ class Sums:
     def add(self, other: "Sums") -> None:
         """Add the figures of the same group in another time."""
         self.counts = [one + more for one, more in zip(self.counts, other.counts, strict=True)]
-        for one, more in zip(self.times, other.times, strict=True):
-            one.extend(more)
+        self.times += other.times
+
+    def parts(self, place: int) -> list[bytes]:
+        """The values of one of TIMES, by its place there."""
+        return [values for part in self.times if (values := part[place])]
 
     def total(self, group: str | None, *, of_tools: bool) -> Total:
         """The figures as they are told."""
         exchanges, errors, calls, unpriced, priced, fresh, read, written, output, reasoning, cost = (
             self.counts
         )
-        first, own, duration = map(_percentiles, self.times)
+        first, own, duration = (percentiles(self.parts(place)) for place in range(len(TIMES)))
         half, most = (None if value is None else value / 1000 for value in own)
         if of_tools:
             return Total(group, exchanges, errors, calls, duration_p50=duration[0], duration_p95=duration[1])
@@ -75,34 +82,34 @@ def put(found: dict[str | None, Sums], group: str | None, sums: Sums) -> None:
         known.add(sums)
 
 
-def times_of(values: Iterable[int]) -> Times:
-    """Values as they are kept; what no exchange takes is cut at 49 days."""
-    return array("I", (min(max(value, 0), LARGEST) for value in values))
+def packed(values: Iterable[int]) -> bytes:
+    """The values in order, four bytes each, little endian; what no exchange takes is cut at 49 days."""
+    return _in_order(min(max(value, 0), LARGEST) for value in values)
 
 
-def packed(times: Times) -> bytes:
-    """The values in order, four bytes each, little endian; in order, because that sorts faster later."""
-    ordered = array("I", sorted(times))
+def joined(parts: Sequence[bytes]) -> bytes:
+    """The values of all `packed` parts, packed."""
+    if len(parts) == 1:
+        return parts[0]
+    times = array("I", b"".join(parts))
+    if sys.byteorder == "big":
+        times.byteswap()
+    return _in_order(times)
+
+
+def _in_order(values: Iterable[int]) -> bytes:
+    ordered = array("I", sorted(values))
     if sys.byteorder == "big":
         ordered.byteswap()
     return ordered.tobytes()
 
 
-def unpacked(data: bytes | None) -> Times:
-    """What `packed` gave."""
-    times = array("I", data or b"")
-    if sys.byteorder == "big":
-        times.byteswap()
-    return times
-
-
-def percentile(ordered: Sequence[int], percent: int) -> int:
-    """The smallest value that `percent` of all do not exceed (nearest rank)."""
-    return ordered[-(-len(ordered) * percent // 100) - 1]
-
-
-def _percentiles(times: Times) -> tuple[int, int] | tuple[None, None]:
-    if not times:
+def percentiles(parts: Sequence[bytes]) -> tuple[int, int] | tuple[None, None]:
+    """The smallest values that 50 and 95 % of all do not exceed (nearest rank); None where there are none."""
+    if not parts:
         return None, None
-    ordered = sorted(times)
-    return percentile(ordered, 50), percentile(ordered, 95)
+    ordered = joined(parts)
+    count = len(ordered) // WIDTH
+    [half] = _read(ordered, ((count * 50 + 99) // 100 - 1) * WIDTH)
+    [most] = _read(ordered, ((count * 95 + 99) // 100 - 1) * WIDTH)
+    return half, most

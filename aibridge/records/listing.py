@@ -6,7 +6,7 @@ each is a short transaction of its own.
 
 import base64
 import binascii
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy import ColumnElement, Connection
 
 from aibridge.nouns import Filter
+from aibridge.records import summaries
 from aibridge.records.failures import RecordsError
 from aibridge.records.figures import TOKENS
 from aibridge.records.narrowing import ERRORS, conditions
@@ -47,7 +48,7 @@ def page(connection: Connection, wanted: Filter, cursor: str | None = None, limi
     order = (exchanges.c.started_at.desc(), exchanges.c.id.desc())
     found: list[Row] = []
     for one in _single(wanted):
-        found += _rows(connection, [*conditions(one), beyond], order, limit + 1)
+        found += _rows(connection, reversed(_parts(connection, one)), beyond, order, limit + 1)
     found.sort(key=lambda row: (row["started_at"], row["id"]), reverse=True)
     found = _summed(connection, found[: limit + 1])
     more = len(found) > limit
@@ -56,15 +57,14 @@ def page(connection: Connection, wanted: Filter, cursor: str | None = None, limi
 
 def newer(connection: Connection, wanted: Filter, after: Place, limit: int = BATCH) -> list[Row]:
     """At most `limit` exchanges after that place, oldest first."""
-    where = [*conditions(wanted), _beyond(after, newer=True)]
-    return _summed(connection, _rows(connection, where, (exchanges.c.started_at, exchanges.c.id), limit))
+    order, beyond = (exchanges.c.started_at, exchanges.c.id), _beyond(after, newer=True)
+    return _summed(connection, _rows(connection, _parts(connection, wanted), beyond, order, limit))
 
 
 def these(connection: Connection, ids: list[str]) -> list[Row]:
     """The exchanges with these ids."""
-    return _summed(
-        connection, _rows(connection, [exchanges.c.id.in_(ids)], (exchanges.c.started_at,), len(ids))
-    )
+    query = sa.select(exchanges).where(exchanges.c.id.in_(ids)).order_by(exchanges.c.started_at)
+    return _summed(connection, [dict(row) for row in connection.execute(query).mappings()])
 
 
 def export(store: "Store", wanted: Filter) -> Iterator[Row]:
@@ -122,14 +122,27 @@ def _single(wanted: Filter) -> list[Filter]:
     return [replace(wanted, status=each) for each in ERRORS] if wanted.status == "error" else [wanted]
 
 
+def _parts(connection: Connection, wanted: Filter) -> list[Filter]:
+    """`wanted` in the periods that may hold such exchanges, in order."""
+    periods = summaries.periods(connection, wanted)
+    return [replace(wanted, since=since, until=until) for since, until in periods]
+
+
 def _rows(
     connection: Connection,
-    where: list[ColumnElement[bool]],
+    parts: Iterable[Filter],
+    beyond: ColumnElement[bool],
     order: tuple[ColumnElement[Any], ...],
     limit: int,
 ) -> list[Row]:
-    query = sa.select(exchanges).where(*where).order_by(*order).limit(limit)
-    return [dict(row) for row in connection.execute(query).mappings()]
+    """The first `limit` rows of `parts`, one after the other."""
+    found: list[Row] = []
+    for wanted in parts:
+        query = sa.select(exchanges).where(*conditions(wanted), beyond).order_by(*order)
+        found += (dict(row) for row in connection.execute(query.limit(limit - len(found))).mappings())
+        if len(found) >= limit:
+            break
+    return found
 
 
 def _summed(connection: Connection, found: list[Row]) -> list[Row]:

@@ -11,12 +11,12 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
-from sqlalchemy import ColumnElement, Connection
+from sqlalchemy import ColumnElement, Connection, Select
 
 from aibridge.nouns import Filter
 from aibridge.records import engines
 from aibridge.records.counting import Found, from_rows
-from aibridge.records.figures import COUNTS, TIMES, Sums, packed, put, unpacked
+from aibridge.records.figures import COUNTS, TIMES, Sums, joined, put
 from aibridge.records.narrowing import COLUMNS, OF_CALLS, narrowed_by, utc_day
 from aibridge.records.storable import storable
 from aibridge.records.tables import exchanges, summaries, summary_days
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 ALL = "all"
 PROPERTIES = (ALL, *COLUMNS, *OF_CALLS)
 """What a day is summarised by."""
+UNINDEXED = ("client", "upstream", *OF_CALLS)
 SETTLED = timedelta(minutes=5)
 """After midnight, until the journals of all processes are folded; later entries outdate the summary."""
 ONE_DAY = timedelta(days=1)
@@ -54,10 +55,24 @@ def summarised(connection: Connection, by: str, wanted: Filter) -> Answer | None
     days = _days(connection, wanted)
     value = storable(getattr(wanted, kept_by)) if narrowed else None
     found: Found = {}
-    for day, group, *figures in _rows(connection, kept_by, value, days):
-        counts, times = figures[: len(COUNTS)], figures[len(COUNTS) :]
-        put(found, day if by == "day" else group, Sums(counts, [unpacked(each) for each in times]))
+    end = 2 + len(COUNTS)
+    for row in _rows(connection, kept_by, value, days):
+        put(found, row[0] if by == "day" else row[1], Sums(list(row[2:end]), [row[end:]]))
     return Answer(found, list(_gaps(wanted, days)))
+
+
+def periods(connection: Connection, wanted: Filter) -> list[Period]:
+    """The times in which exchanges that are `wanted` may have begun, in order.
+
+    By properties that no index of exchanges has, summaries tell on which days there was none.
+    """
+    without: set[str] = set()
+    for name in UNINDEXED:
+        if (value := getattr(wanted, name)) is not None:
+            group = (summaries.c.property == name, summaries.c.group_name == storable(value))
+            holds = sa.exists().where(summaries.c.day == summary_days.c.day, *group)
+            without.update(connection.scalars(_covered(wanted).where(~holds)))
+    return list(_gaps(wanted, sorted(without)))
 
 
 def summarise_one(store: "Store", now: datetime, between: Callable[[], None] = lambda: None) -> bool:
@@ -162,11 +177,15 @@ def _made(connection: Connection, day: datetime, between: Callable[[], None]) ->
         found = from_rows(connection, None if name == ALL else name, of_day)
         for number, (group, sums) in enumerate(found.items()):
             key = {"property": name, "day": str(day.date()), "number": number}
-            times = {name: packed(each) or None for name, each in zip(TIMES, sums.times, strict=True)}
+            times = {name: joined(sums.parts(place)) or None for place, name in enumerate(TIMES)}
             yield {**key, "group_name": group, **dict(zip(COUNTS, sums.counts, strict=True)), **times}
 
 
 def _days(connection: Connection, wanted: Filter) -> list[str]:
+    return list(connection.scalars(_covered(wanted)))
+
+
+def _covered(wanted: Filter) -> Select[Any]:
     """The summarised days that are whole within the period, in order."""
     query = sa.select(summary_days.c.day).where(summary_days.c.made).order_by(summary_days.c.day)
     if wanted.since is not None:
@@ -175,7 +194,7 @@ def _days(connection: Connection, wanted: Filter) -> list[str]:
         query = query.where(summary_days.c.day >= str(first.date()))
     if wanted.until is not None:
         query = query.where(summary_days.c.day < str(_midnight(wanted.until).date()))
-    return list(connection.scalars(query))
+    return query
 
 
 def _rows(connection: Connection, kept_by: str, value: str | None, days: list[str]) -> Iterator[Any]:

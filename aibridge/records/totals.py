@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 
 from aibridge.nouns import Filter, Total
 from aibridge.records.counting import Found, from_rows
-from aibridge.records.figures import TOKENS, put
+from aibridge.records.figures import put
 from aibridge.records.narrowing import GROUPS, OF_CALLS
 from aibridge.records.summaries import summarised
 from aibridge.records.tables import exchanges
@@ -55,5 +55,6 @@ def _by_calls(total: Total) -> tuple[Any, ...]:
 
 
 def _by_tokens(total: Total) -> tuple[Any, ...]:
-    tokens = sum(getattr(total, name) or 0 for name in TOKENS if name != "reasoning")
+    read, written = total.cache_read or 0, total.cache_write or 0
+    tokens = (total.input or 0) + read + written + (total.output or 0)
     return (-tokens, -total.exchanges, total.group or "")

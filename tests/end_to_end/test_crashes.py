@@ -5,6 +5,8 @@ import json
 import os
 from pathlib import Path
 
+import pytest
+
 from tests.support.bridge import Bridge
 from tests.support.gates import Gate
 from tests.support.raw import (
@@ -46,6 +48,7 @@ def _kill_at_the_end(bridge: Bridge, *, streamed: bool, said: str) -> None:
             bridge.kill()
 
 
+@pytest.mark.timeout(900)  # it starts TIMES times
 def test_an_answer_seen_whole_is_completed_however_soon_the_kill(model: Model, tmp_path: Path) -> None:
     bridge = _bridge(tmp_path, model.base_url)
     for number in range(TIMES):

@@ -16,13 +16,13 @@ from aibridge.nouns import Filter, Total, new_id
 from aibridge.records import listing
 from aibridge.records.counting import from_rows
 from aibridge.records.entries import Encoder
-from aibridge.records.figures import TOKENS, packed, percentile, times_of, unpacked
+from aibridge.records.figures import TOKENS, joined, packed, percentiles
 from aibridge.records.folding import fold
 from aibridge.records.narrowing import BY
 from aibridge.records.pricing import Prices
 from aibridge.records.questions import Questions
 from aibridge.records.store import Store
-from aibridge.records.summaries import outdate_of, summarise_one
+from aibridge.records.summaries import Period, outdate_of, periods, summarise_one
 from aibridge.records.tables import exchanges, summaries
 from aibridge.records.totals import totals
 from bench.records import Made, make, write
@@ -204,8 +204,8 @@ def test_every_figure_is_true_with_summaries(summarised: Store, made: Made, by: 
         assert _asked(summarised, by, wanted) == _truth(made, by, wanted), wanted
 
 
-def test_pages_go_through_all_that_is_meant_once(store: Store, made: Made) -> None:
-    for wanted in (Filter(), Filter(status="error"), Filter(tool="git/log")):
+def _check_pages(store: Store, made: Made) -> None:
+    for wanted in (Filter(), Filter(status="error"), Filter(tool="git/log"), *FILTERS[-4:]):
         seen: list[Any] = []
         cursor: str | None = None
         while True:
@@ -215,6 +215,14 @@ def test_pages_go_through_all_that_is_meant_once(store: Store, made: Made) -> No
             if (cursor := page.next) is None:
                 break
         assert [row["id"] for row in seen] == [row["id"] for row in reversed(_meant(made, wanted))]
+
+
+def test_pages_go_through_all_that_is_meant_once(store: Store, made: Made) -> None:
+    _check_pages(store, made)
+
+
+def test_pages_are_the_same_with_summaries(summarised: Store, made: Made) -> None:
+    _check_pages(summarised, made)
 
 
 def test_an_export_has_every_exchange_with_its_sums(store: Store, made: Made) -> None:
@@ -228,15 +236,43 @@ def test_an_export_has_every_exchange_with_its_sums(store: Store, made: Made) ->
     assert set(rows[0]) == set(listing.EXPORTED)
 
 
+def test_days_without_what_is_meant_are_passed_over(summarised: Store, made: Made) -> None:
+    day = datetime(2026, 3, 3, tzinfo=UTC)
+    one = next(row for row in made.exchanges if row["started_at"] > day + timedelta(hours=9))
+    with summarised.writing() as connection:
+        mine = exchanges.c.id == one["id"]
+        connection.execute(sa.update(exchanges).where(mine).values(client="rare"))
+        outdate_of(connection, mine)
+    assert summarise_one(summarised, NOW)
+    first, last = (datetime(2026, 3, number, tzinfo=UTC) for number in (1, 7))
+    expected: list[Period] = [(None, first), (day, day + timedelta(days=1)), (last, None)]
+    with summarised.reading() as connection:
+        assert periods(connection, Filter(client="rare")) == expected
+        assert periods(connection, Filter(client="nobody", user="ada")) == [(None, first), (last, None)]
+        assert periods(connection, Filter(user="nobody")) == [(None, None)]
+        for wanted in (Filter(client="rare"), Filter(client="rare", status=one["status"])):
+            assert [row["id"] for row in listing.page(connection, wanted).exchanges] == [one["id"]]
+            assert [row["id"] for row in listing.export(summarised, wanted)] == [one["id"]]
+        assert listing.page(connection, Filter(client="rare", tool="git/nothing")).exchanges == []
+    with summarised.writing() as connection:
+        connection.execute(sa.update(exchanges).where(mine).values(client=one["client"]))
+        outdate_of(connection, mine)
+    assert summarise_one(summarised, NOW)
+
+
 def test_percentiles_are_the_nearest_rank() -> None:
-    assert percentile([1, 2, 9, 9], 50) == 2
-    assert percentile([1, 2, 9, 9], 51) == 9
-    assert percentile([7], 50) == percentile([7], 95) == 7
+    for values in ([1, 2, 9, 9], [7], [300, 5, 70_000], range(1, 101)):
+        parts = [packed(values[:1]), packed(values[1:])] if len(values) > 1 else [packed(values)]
+        for given in (parts, [packed(values)]):
+            assert percentiles(given) == (_rank(list(values), 50), _rank(list(values), 95))
+    assert percentiles([]) == (None, None)
 
 
 def test_packed_times_are_the_same_in_order() -> None:
-    assert list(unpacked(packed(times_of([5, 1, 1 << 40, -3])))) == [0, 1, 5, (1 << 32) - 1]
-    assert packed(times_of([1])) == b"\x01\0\0\0"
+    assert packed([1]) == b"\x01\0\0\0"
+    assert joined([packed([5, 1]), packed([1 << 40, -3])]) == packed([0, 1, 5, (1 << 32) - 1])
+    assert joined([packed([2, 1])]) == packed([1, 2])
+    assert joined([]) == b""
 
 
 def _a_day(folder: Path) -> tuple[Store, datetime]:
