@@ -92,6 +92,7 @@ def _of_totals() -> list[tuple[str, Question]]:
     week = ago(7.3)
     return [
         *((f"by {by}", _by(by, Filter())) for by in BY),
+        ("by session, the first 500", _read(lambda asked: totals(asked, "session", Filter(), 500))),
         *((f"by {by}, 7 days and a bit", _by(by, Filter(since=week))) for by in ("model", "tool", "day")),
         ("by day, one model", _by("day", Filter(model="gpt-5"))),
         ("by model, one user", _by("model", Filter(user="user-7"))),

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 import typer
 
 from aibridge.cli.filters import narrowed
-from aibridge.cli.options import ConfigOption, actor, fail, load_config, printable
+from aibridge.cli.options import ConfigOption, actor, fail, load_config, printable, warn
 from aibridge.cli.stores import opened_store
 from aibridge.nouns import By, Filter, Total
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 app = typer.Typer(help="The records: what was used, by whom, for how much.", no_args_is_help=False)
 BY: tuple[str, ...] = get_args(By)
 WEEK = "7d"
+MOST_GROUPS = 500
+"""Rows of a table: more are for programs."""
 LinesOption = Annotated[int, typer.Option("--lines", "-n", min=0, max=10_000, help="How many at most.")]
 
 
@@ -44,7 +46,7 @@ def usage(
     one_of("--by", by, BY)
     one_of("--format", form, ("table", "json", "csv"))
     with asking(config) as questions:
-        found = questions.totals(by, wanted)
+        found = questions.totals(by, wanted, MOST_GROUPS + 1 if form == "table" else None)
         match form:
             case "json":
                 tell_json([asdict(total) for total in found])
@@ -56,7 +58,9 @@ def usage(
             case _:
                 from aibridge.cli.figures import print_totals
 
-                print_totals(found, by, wanted)
+                print_totals(found[:MOST_GROUPS], by, wanted)
+                if len(found) > MOST_GROUPS:
+                    warn(f"only the first {MOST_GROUPS} are shown; --format csv or json has all")
 
 
 @app.command()

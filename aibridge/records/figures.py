@@ -16,6 +16,7 @@ TOKENS = ("input", "cache_read", "cache_write", "output", "reasoning")
 COUNTS = ("exchanges", "errors", "calls", "unpriced", "priced", *TOKENS, "cost_micros")
 TIMES = ("first_byte", "overhead", "duration")
 PLACE = {name: number for number, name in enumerate(COUNTS)}
+FIRST_TOKENS, REASONING = PLACE["input"], PLACE["reasoning"]
 LARGEST = (1 << 32) - 1
 WIDTH = 4
 """Bytes of a time."""
@@ -36,6 +37,15 @@ class Sums:
     def count(self, name: str, value: int) -> None:
         """Add to one of COUNTS."""
         self.counts[PLACE[name]] += value
+
+    def counted(self, name: str) -> int:
+        """One of COUNTS."""
+        return self.counts[PLACE[name]]
+
+    @property
+    def tokens(self) -> int:
+        """All tokens; those of reasoning are part of the output."""
+        return sum(self.counts[FIRST_TOKENS:REASONING])
 
     def add(self, other: "Sums") -> None:
         """Add the figures of the same group in another time."""

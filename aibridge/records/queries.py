@@ -55,6 +55,8 @@ def exchange(connection: Connection, name: str) -> Story:
 
     Raises RecordsError where there is none, or more than one.
     """
+    if not name:
+        raise RecordsError("name an exchange by its id, by how that begins, or last")
     query = _last() if name == "last" else _beginning(storable(name.lower()))
     found = connection.execute(query.limit(2)).mappings().all()
     if not found:

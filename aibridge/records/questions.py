@@ -29,9 +29,9 @@ class Questions:
     def __init__(self, store: Store, prices: Prices) -> None:
         self._store, self._prices = store, prices
 
-    def totals(self, by: str, wanted: Filter) -> list[Total]:
+    def totals(self, by: str, wanted: Filter, most: int | None = None) -> list[Total]:
         """See `totals.totals`."""
-        return self._read(lambda connection: totals(connection, by, wanted))
+        return self._read(lambda connection: totals(connection, by, wanted, most))
 
     def page(self, wanted: Filter, cursor: str | None, limit: int) -> listing.Page:
         """See `listing.page`."""

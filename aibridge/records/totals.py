@@ -11,14 +11,18 @@ from sqlalchemy import Connection
 
 from aibridge.nouns import Filter, Total
 from aibridge.records.counting import Found, from_rows
-from aibridge.records.figures import put
+from aibridge.records.figures import Sums, put
 from aibridge.records.narrowing import GROUPS, OF_CALLS
 from aibridge.records.summaries import summarised
 from aibridge.records.tables import exchanges
 
+Group = tuple[str | None, Sums]
 
-def totals(connection: Connection, by: str, wanted: Filter | None = None) -> list[Total]:
-    """The figures of the exchanges that are `wanted`, one group of `by` (one of BY) each.
+
+def totals(
+    connection: Connection, by: str, wanted: Filter | None = None, most: int | None = None
+) -> list[Total]:
+    """The figures of the exchanges that are `wanted`, one group of `by` (one of BY) each; `most` at most.
 
     Days in their order, tools and servers by calls, other groups by tokens, most first. Raises KeyError for
     an unknown `by`.
@@ -27,9 +31,9 @@ def totals(connection: Connection, by: str, wanted: Filter | None = None) -> lis
     if by not in GROUPS and by not in OF_CALLS:
         raise KeyError(by)
     of_tools = by in OF_CALLS
-    found = _found(connection, by, wanted)
-    told = [sums.total(group, of_tools=of_tools) for group, sums in found.items()]
-    return sorted(told, key=_by_name if by == "day" else _by_calls if of_tools else _by_tokens)
+    order = _by_name if by == "day" else _by_calls if of_tools else _by_tokens
+    found = sorted(_found(connection, by, wanted).items(), key=order)
+    return [sums.total(group, of_tools=of_tools) for group, sums in found[:most]]
 
 
 def _found(connection: Connection, by: str, wanted: Filter) -> Found:
@@ -46,15 +50,14 @@ def _found(connection: Connection, by: str, wanted: Filter) -> Found:
     return found
 
 
-def _by_name(total: Total) -> tuple[Any, ...]:
-    return (total.group or "",)
+def _by_name(group: Group) -> tuple[Any, ...]:
+    return (group[0] or "",)
 
 
-def _by_calls(total: Total) -> tuple[Any, ...]:
-    return (-total.calls, total.group or "")
+def _by_calls(group: Group) -> tuple[Any, ...]:
+    return (-group[1].counted("calls"), group[0] or "")
 
 
-def _by_tokens(total: Total) -> tuple[Any, ...]:
-    read, written = total.cache_read or 0, total.cache_write or 0
-    tokens = (total.input or 0) + read + written + (total.output or 0)
-    return (-tokens, -total.exchanges, total.group or "")
+def _by_tokens(group: Group) -> tuple[Any, ...]:
+    name, sums = group
+    return (-sums.tokens, -sums.counted("exchanges"), name or "")

@@ -116,6 +116,18 @@ def test_csv_holds_the_figures(folder: Path) -> None:
     assert (row["group"], row["input"], row["cost_micros"]) == ('"quoted", with a comma', "200", "")
 
 
+def test_a_table_of_very_many_groups_shows_the_first_ones_and_says_so(folder: Path) -> None:
+    with recording(records_in(folder)) as recorder:
+        for number in range(503):
+            recorder.tell(started(f"x{number}", started_at=time.time(), user=f"user-{number}"))
+        recorder.tell(round_ended("x7", usage=Usage(input=1)))
+    ran = _usage(folder, "--by", "user")
+    assert len(ran.stdout.splitlines()) == 1 + usage.MOST_GROUPS
+    assert ran.stdout.splitlines()[1].startswith("user-7 ")
+    assert ran.stderr == "aibridge: only the first 500 are shown; --format csv or json has all\n"
+    assert len(json.loads(_usage(folder, "--by", "user", "--format", "json").stdout)) == 503
+
+
 def test_tokens_are_not_split_among_tools(folder: Path) -> None:
     _recorded(folder, "a")
     heading, row = _usage(folder, "--by", "tool").stdout.splitlines()
@@ -217,6 +229,9 @@ def test_what_a_model_wrote_does_not_steer_the_terminal(folder: Path) -> None:
 
 def test_an_unknown_exchange_is_one_sentence(folder: Path) -> None:
     assert _refused(_usage(folder, "show", "0000")) == "aibridge: there is no exchange 0000"
+    assert _refused(_usage(folder, "show", "")) == (
+        "aibridge: name an exchange by its id, by how that begins, or last"
+    )
     assert "no exchange yet" in _refused(_usage(folder, "show", "last"))
 
 

@@ -67,6 +67,7 @@ def test_totals_are_those_of_the_command(site: Bridged) -> None:
         ("m-0", 3, 0),
     ]
     assert [each["input"] for each in told["groups"]] == [309, 306]
+    assert _get(site, "/api/usage", by="model", limit=1).json()["groups"] == told["groups"][:1]
     groups = _questions(site).totals("model", Filter())
     assert [each["first_byte_p95"] for each in told["groups"]] == [each.first_byte_p95 for each in groups]
     [one] = _get(site, "/api/usage", by="tool", user="user-2").json()["groups"]
@@ -118,6 +119,7 @@ def test_an_export_is_lines_of_json_or_csv(site: Bridged) -> None:
         ("/api/usage", {"by": "weather"}, 400, "by: Input should be 'model', 'user'"),
         ("/api/usage", {"since": "yesterday"}, 400, "since: write a time like 7d"),
         ("/api/usage", {"since": "2026-02-31"}, 400, "since: write a time like 7d"),
+        ("/api/usage", {"limit": "0"}, 400, "limit: Input should be greater than or equal to 1"),
         ("/api/usage", {"status": "odd"}, 400, "status: Input should be 'running'"),
         ("/api/exchanges", {"limit": "1000000000"}, 400, "limit: Input should be less than or equal to 1000"),
         ("/api/exchanges", {"limit": "0"}, 400, "limit: Input should be greater than or equal to 1"),

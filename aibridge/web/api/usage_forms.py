@@ -57,6 +57,7 @@ class UsageQuery(Which):
     """Totals."""
 
     by: By = Field("model", description="what groups are groups of")
+    limit: int | None = Field(None, ge=1, le=100_000, description="groups at most; absent: all")
 
 
 class PageQuery(Which):

@@ -45,8 +45,8 @@ class StoryLike(Protocol):
 class Asks(Protocol):
     """What these routes need of the records; all of it blocks."""
 
-    def totals(self, by: str, wanted: Filter) -> list[Total]:
-        """Figures by a property."""
+    def totals(self, by: str, wanted: Filter, most: int | None = None) -> list[Total]:
+        """Figures by a property, of `most` groups at most."""
         ...
 
     def page(self, wanted: Filter, cursor: str | None, limit: int) -> PageLike:
@@ -89,9 +89,9 @@ class UsageRoutes:
 
     async def _usage(self, asked: Asked) -> dict[str, Any]:
         query: UsageQuery = asked.query
-        wanted = query.filter()
-        groups = await self._ask(lambda: self._asks().totals(query.by, wanted), Kind.BAD_REQUEST)
-        return {"by": query.by, "since": wanted.since, "until": wanted.until, "groups": groups}
+        by, wanted, most = query.by, query.filter(), query.limit
+        groups = await self._ask(lambda: self._asks().totals(by, wanted, most), Kind.BAD_REQUEST)
+        return {"by": by, "since": wanted.since, "until": wanted.until, "groups": groups}
 
     async def _exchanges(self, asked: Asked) -> PageLike:
         query: PageQuery = asked.query
