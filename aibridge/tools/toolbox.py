@@ -88,6 +88,8 @@ class Toolbox:
         connections, for at most 2 s after their start and never later. Raises BridgeError
         (`tools_unavailable`) where a server is away that has `on_unavailable: fail`.
         """
+        if not self._servers:
+            return Offer()
         scope = self._scopes.of(headers)
         await self._first_connections(scope)
         away = [name for name in self._away(scope) if may_concern(name, wanted)]
