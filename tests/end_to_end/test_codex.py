@@ -209,5 +209,5 @@ def test_codex_waits_for_a_tool_that_takes_longer_than_its_patience(
     codex: Callable[[], Codex], model: Model
 ) -> None:
     impatient = ("-c", "model_providers.aibridge.stream_idle_timeout_ms=2500", *NO_RETRIES)
-    assert _texts(codex().run('call slow {"seconds":4}', *impatient)) == ["slow answered: waited 4 s"]
+    assert _texts(codex().run('call slow {"seconds":3}', *impatient)) == ["slow answered: waited 3 s"]
     assert [each.round for each in model.asked] == [1, 2]
