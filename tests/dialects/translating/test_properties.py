@@ -167,7 +167,8 @@ def test_a_stream_that_is_cut_is_never_told_as_whole(said: Round, seed: int) -> 
     dice = random.Random(seed)
     events = stream_of(said, dice)
     stream = b"".join(events)[: dice.randint(0, sum(map(len, events)))]
-    whole = b'"finish_reason":"' in stream.rpartition(b"\n\n")[0]
+    # Without its blank line the last event counts too: some providers forget that.
+    whole = any(b'"finish_reason":"' in each and each.rstrip(b"\n") in stream for each in events)
     try:
         shown = _translated(stream, dice)
     except InvalidAnswer:
