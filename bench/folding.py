@@ -1,4 +1,4 @@
-"""`python -m bench.folding`: rows a second of the writer, and what `tell` costs a request.
+"""`python -m bench.folding`: rows a second of the writer, and what `tell` costs a request; in Markdown.
 
 SQLite in a new folder; PostgreSQL where AIBRIDGE_BENCH_POSTGRES names a database that may be filled.
 """
@@ -66,13 +66,14 @@ def measure(url: str, folder: Path) -> None:
     took = time.perf_counter() - begun
     recorder.close()
     rows = 6 * EXCHANGES
-    sys.stdout.write(
-        f"{config.url}: {rows / took:,.0f} rows a second; {cost * 1e6:,.0f} µs a request to tell 5 facts\n"
-    )
+    kind = url.partition(":")[0]
+    sys.stdout.write(f"| {kind} | {rows / took:,.0f} | {cost * 1e6:,.0f} |\n")
+    sys.stdout.flush()
 
 
 def main() -> None:
     """Measure each database."""
+    sys.stdout.write("| database | rows a second | µs of CPU a request, to tell 5 facts |\n|---|---|---|\n")
     with tempfile.TemporaryDirectory() as name:
         measure(f"sqlite:///{name}/bench.db", Path(name) / "sqlite")
         if url := os.environ.get("AIBRIDGE_BENCH_POSTGRES"):

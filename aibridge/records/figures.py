@@ -52,8 +52,9 @@ class Sums:
         self.counts = [one + more for one, more in zip(self.counts, other.counts, strict=True)]
         self.times += other.times
 
-    def parts(self, place: int) -> list[bytes]:
-        """The values of one of TIMES, by its place there."""
+    def parts(self, name: str) -> list[bytes]:
+        """The values of one of TIMES."""
+        place = TIMES.index(name)
         return [values for part in self.times if (values := part[place])]
 
     def total(self, group: str | None, *, of_tools: bool) -> Total:
@@ -61,10 +62,11 @@ class Sums:
         exchanges, errors, calls, unpriced, priced, fresh, read, written, output, reasoning, cost = (
             self.counts
         )
-        first, own, duration = (percentiles(self.parts(place)) for place in range(len(TIMES)))
-        half, most = (None if value is None else value / 1000 for value in own)
         if of_tools:
-            return Total(group, exchanges, errors, calls, duration_p50=duration[0], duration_p95=duration[1])
+            half, most = percentiles(self.parts("duration"))
+            return Total(group, exchanges, errors, calls, duration_p50=half, duration_p95=most)
+        first = percentiles(self.parts("first_byte"))
+        own = percentiles(self.parts("overhead"))
         return Total(
             group,
             exchanges,
@@ -79,8 +81,8 @@ class Sums:
             unpriced,
             first_byte_p50=first[0],
             first_byte_p95=first[1],
-            overhead_p50=half,
-            overhead_p95=most,
+            overhead_p50=None if own[0] is None else own[0] / 1000,
+            overhead_p95=None if own[1] is None else own[1] / 1000,
         )
 
 

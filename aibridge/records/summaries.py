@@ -177,7 +177,7 @@ def _made(connection: Connection, day: datetime, between: Callable[[], None]) ->
         found = from_rows(connection, None if name == ALL else name, of_day)
         for number, (group, sums) in enumerate(found.items()):
             key = {"property": name, "day": str(day.date()), "number": number}
-            times = {name: joined(sums.parts(place)) or None for place, name in enumerate(TIMES)}
+            times = {name: joined(sums.parts(name)) or None for name in TIMES}
             yield {**key, "group_name": group, **dict(zip(COUNTS, sums.counts, strict=True)), **times}
 
 

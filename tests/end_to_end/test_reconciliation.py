@@ -1,6 +1,6 @@
 """What clients saw against what is recorded: under kills at random moments, and exchange by exchange.
 
-`make soak` kills 200 times and compares 10 000 exchanges; the normal run a few.
+`make soak` kills 200 times (or AIBRIDGE_SOAK_KILLS) and compares 10 000 exchanges; the normal run a few.
 """
 
 import json
@@ -25,6 +25,7 @@ from tests.support.serving import Model
 
 SOAK = bool(os.environ.get("AIBRIDGE_SOAK"))
 KILLS, CLIENTS, EXCHANGES = (200, 8, 10_000) if SOAK else (2, 3, 60)
+KILLS = int(os.environ.get("AIBRIDGE_SOAK_KILLS", KILLS))
 SCRIPTS = (
     ("hello {tag}", 1, 0),
     ("{tag}\ncount 30", 1, 0),
