@@ -11,6 +11,8 @@ import mmap
 import os
 import threading
 from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 from aibridge.nouns import new_id
@@ -20,6 +22,31 @@ from aibridge.records.codec import frame
 SEGMENT_SIZE = 512 << 10
 """Bytes of a segment, some hundred exchanges: a new file costs as much as ten of them. What a process has
 folded and not yet removed is less."""
+MOST_FULL = 4
+"""Segments that wait to be left; each has a descriptor."""
+
+
+@dataclass(slots=True)
+class _Segment:
+    """A file of the journal, mapped."""
+
+    number: int
+    path: Path
+    file: int
+    space: mmap.mmap
+
+    def leave(self, size: int) -> None:
+        """It ends with its last entry."""
+        self.space.close()
+        try:
+            os.ftruncate(self.file, size)
+        finally:
+            os.close(self.file)
+
+    def discard(self) -> None:
+        """Nothing was written to it."""
+        self.leave(0)
+        self.path.unlink(missing_ok=True)
 
 
 class Journal:
@@ -31,12 +58,17 @@ class Journal:
         self._lock = threading.Lock()
         files.make_folder(folder)
         self.id, self._marker = _own(folder)
+        self._numbers = count()
         self._number = self._size = 0
-        self._segment: tuple[int, mmap.mmap] | None = None
-        """The file that is written, and its bytes."""
+        self._segment: _Segment | None = None
+        """What is written."""
+        self._spare: _Segment | None = None
+        """What will be."""
+        self._full: list[tuple[_Segment, int]] = []
+        """What was, and how many bytes of it; to be left when there is time."""
         self.appended = 0
         """How many entries were appended."""
-        self._begin(0, 0)
+        self._begin(self._made(0))
 
     @property
     def position(self) -> tuple[int, int]:
@@ -53,20 +85,51 @@ class Journal:
         """Append entries: all of them or, with OSError or ValueError, none."""
         data = b"".join(map(frame, payloads))
         with self._lock:
-            if self._segment is None:
+            segment = self._segment
+            if segment is None:
                 raise ValueError("the journal is sealed")
-            if self._size + len(data) > len(self._segment[1]):
-                self._begin(self._number + 1, len(data))
+            if self._size + len(data) > len(segment.space):
+                segment = self._next(len(data))
             end = self._size + len(data)
-            self._segment[1][self._size : end] = data
+            segment.space[self._size : end] = data
             self._size = end
             self.appended += len(payloads)
+
+    def prepare(self) -> None:
+        """Make the next segment before it is needed, and leave those that are full: the disk may be slow.
+
+        For another thread than that of requests. What fails is tried again when it is needed.
+        """
+        with self._lock:
+            full, self._full = self._full, []
+            segment = self._segment
+            wanted = segment and self._spare is None and self._size > len(segment.space) // 2
+        for each, size in full:
+            each.leave(size)
+        if not wanted:
+            return
+        try:
+            made = self._made(0)
+        except OSError:
+            return
+        for at in range(0, len(made.space), mmap.PAGESIZE):
+            made.space[at] = 0  # the first touch of a page may wait for the disk too
+        with self._lock:
+            if self._segment is not None and self._spare is None and made.number > self._number:
+                self._spare = made
+                return
+        made.discard()
 
     def seal(self) -> None:
         """Nothing is appended from now on."""
         with self._lock:
-            left, self._segment = self._segment, None
-            _leave(left, self._size)
+            spare, self._spare = self._spare, None
+            full, self._full = self._full, []
+            last, self._segment = self._segment, None
+        if spare is not None:
+            spare.discard()
+        for each, size in [*full, *([(last, self._size)] if last else [])]:
+            each.leave(size)
 
     def close(self) -> None:
         """Let go of the journal; where segments are left, the next process takes them over."""
@@ -75,35 +138,45 @@ class Journal:
             files.marker_path(self.folder, self.id).unlink(missing_ok=True)
         os.close(self._marker)
 
-    def _begin(self, number: int, least: int) -> None:
-        """Begin the segment `number`, with room for `least` bytes; where that fails the old one goes on."""
-        files.make_folder(self.folder)
+    def _next(self, least: int) -> _Segment:
+        """Go on to a segment with room for `least` bytes; where that fails the old one goes on."""
+        spare = self._spare
+        if spare is not None and len(spare.space) >= least:
+            self._spare = None
+            return self._begin(spare)
+        made = self._made(least)
+        if spare is not None:  # it would come after a younger one
+            self._spare = None
+            self._full.append((spare, 0))
+        return self._begin(made)
+
+    def _begin(self, segment: _Segment) -> _Segment:
+        if self._segment is not None:
+            self._full.append((self._segment, self._size))
+        if len(self._full) > MOST_FULL:  # who prepares is held up
+            left, size = self._full.pop(0)
+            left.leave(size)
+        self._segment, self._number, self._size = segment, segment.number, 0
+        return segment
+
+    def _made(self, least: int) -> _Segment:
+        """A new segment, with room for `least` bytes; between two numbers some may be missing."""
+        number = next(self._numbers)
         path = files.segment_path(self.folder, self.id, number)
         room = max(self._segment_size, least)
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        begun = os.open(path, flags, files.FILE_MODE)
+        try:
+            begun = os.open(path, flags, files.FILE_MODE)
+        except FileNotFoundError:  # somebody deleted the folder
+            files.make_folder(self.folder)
+            begun = os.open(path, flags, files.FILE_MODE)
         try:
             _take_space(begun, room)
-            mapped = mmap.mmap(begun, room)
+            return _Segment(number, path, begun, mmap.mmap(begun, room))
         except OSError:
             os.close(begun)
             path.unlink(missing_ok=True)
             raise
-        left, size = self._segment, self._size
-        self._segment, self._number, self._size = (begun, mapped), number, 0
-        _leave(left, size)
-
-
-def _leave(segment: tuple[int, mmap.mmap] | None, size: int) -> None:
-    """A segment ends with its last entry."""
-    if segment is None:
-        return
-    file, mapped = segment
-    mapped.close()
-    try:
-        os.ftruncate(file, size)
-    finally:
-        os.close(file)
 
 
 def _take_space(segment: int, size: int) -> None:

@@ -85,6 +85,7 @@ class Writer:
             self._hurry.clear()
             self._told.clear()  # before reading: what is told meanwhile wakes the thread again
             self._try()
+            self._journal.prepare()
             self._summarise()
 
     def _try(self) -> None:

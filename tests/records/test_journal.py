@@ -3,7 +3,9 @@
 import errno
 import os
 import resource
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -134,7 +136,54 @@ def test_a_segment_that_was_left_ends_with_its_last_entry(tmp_path: Path) -> Non
     with _journal(tmp_path, segment_size=100) as (journal, _):
         journal.append([b"first"])
         journal.append([b"x" * 100])
+        journal.prepare()
         assert files.segment_path(tmp_path, journal.id, 0).read_bytes() == frame(b"first")
+
+
+def test_the_next_segment_is_there_before_it_is_needed(tmp_path: Path) -> None:
+    with _journal(tmp_path, segment_size=100) as (journal, tail):
+        journal.append([b"x" * 60])
+        journal.prepare()
+        assert files.segment_numbers(tmp_path, journal.id) == [0, 1]
+        journal.append([b"y" * 60])
+        assert journal.position == (1, len(frame(b"y" * 60)))
+        assert _read_all(tail, journal.newest) == [b"x" * 60, b"y" * 60]
+
+
+def test_an_entry_too_large_for_the_next_segment_keeps_its_place(tmp_path: Path) -> None:
+    entries = [b"x" * 60, b"y" * 200, b"z" * 60, b"z" * 60]
+    with _journal(tmp_path, segment_size=100) as (journal, tail):
+        for entry in entries:
+            journal.append([entry])
+            journal.prepare()
+        assert _read_all(tail, journal.newest) == entries
+
+
+def test_entries_are_in_order_while_another_thread_prepares(tmp_path: Path) -> None:
+    entries = [b"%d" % number * (number % 30 + 1) for number in range(3000)]
+    with _journal(tmp_path, segment_size=500) as (journal, tail):
+        over = threading.Event()
+
+        def prepare() -> None:
+            while not over.is_set():
+                journal.prepare()
+
+        with ThreadPoolExecutor() as pool:
+            preparing = pool.submit(prepare)
+            for entry in entries:
+                journal.append([entry])
+            over.set()
+            preparing.result()
+        assert _read_all(tail, journal.newest) == entries
+    assert files.segment_numbers(tmp_path, journal.id) == [journal.newest]
+
+
+def test_nobody_who_prepares_costs_no_descriptors(tmp_path: Path) -> None:
+    with _journal(tmp_path, segment_size=100) as (journal, _):
+        before = len(list(Path("/proc/self/fd").iterdir()))
+        for _ in range(50):
+            journal.append([b"x" * 90])
+        assert len(list(Path("/proc/self/fd").iterdir())) < before + 10
 
 
 def _refuse(*_: int) -> None:
