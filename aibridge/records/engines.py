@@ -1,6 +1,7 @@
 """Engines and statements that all databases share."""
 
 from collections.abc import Collection, Mapping
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import URL, Engine, Table
@@ -27,8 +28,11 @@ def made_engine(url: str | URL, connecting: Mapping[str, str]) -> Engine:
 
 
 def reading(engine: Engine) -> Engine:
-    """`engine` for transactions that only read, which wait for no writer."""
-    return engine.execution_options(**{READS: True})
+    """`engine` for transactions that only read, which wait for no writer; each sees one state."""
+    options: dict[str, Any] = {READS: True}
+    if engine.dialect.name == "postgresql":  # where else each statement sees a state of its own
+        options["isolation_level"] = "REPEATABLE READ"
+    return engine.execution_options(**options)
 
 
 def upsert(dialect: str, table: Table, columns: Collection[str], once: Collection[str]) -> sa.Insert:

@@ -216,3 +216,14 @@ def test_what_no_database_can_hold_is_in_none(place: Place) -> None:
             with pytest.raises(RecordsError, match="no cursor"):
                 listing.page(connection, Filter(), place_of)
             assert count(connection, Whom.named("user", name))["exchanges"] == 1
+
+
+def test_a_question_sees_one_state_of_the_records(place: Place) -> None:
+    with opened(place.config().url) as store:
+        _told(store, *whole("a"))
+        with store.reading() as connection:
+            before = totals(connection, "model")
+            _told(store, *whole("b"))
+            assert totals(connection, "model") == before
+            assert [row["id"] for row in listing.page(connection, Filter()).exchanges] == ["a"]
+        assert [total.exchanges for total in _totals(store, "model")] == [2]
