@@ -5,9 +5,10 @@ the SDK by itself does not (a stdio server that dies is silent). Errors pass; `t
 """
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from functools import partial
+from functools import cache
 from types import TracebackType
 from typing import Self
 
@@ -85,10 +86,17 @@ async def _legacy_sse(
         yield _Watched(reading, lost), writing
 
 
+@cache
+def _trust() -> ssl.SSLContext:
+    """The system's certificates, read once, with the first server: that takes tens of milliseconds."""
+    return httpx2.create_ssl_context()
+
+
 async def _transport() -> httpx2.AsyncHTTPTransport:
-    """Made in a thread: reading the system's certificates takes tens of milliseconds."""
+    """A pool of its own for each session."""
     limits = httpx2.Limits(max_connections=None, max_keepalive_connections=20)
-    return await asyncio.to_thread(partial(httpx2.AsyncHTTPTransport, limits=limits, trust_env=False))
+    trust = await asyncio.to_thread(_trust)
+    return httpx2.AsyncHTTPTransport(verify=trust, limits=limits, trust_env=False)
 
 
 def _client(
