@@ -278,7 +278,7 @@ By = Literal["model", "user", "key", "client", "tool", "server", "day", "upstrea
 """What totals are grouped by."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: tens of thousands are made at once, and that costs half as much
 class Total:
     """The figures of one group."""
 
