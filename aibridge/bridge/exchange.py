@@ -99,7 +99,7 @@ class Exchange:
                     if tail:
                         self._relayed = True
                         yield Relay(tail)
-                    flow = Flow(answer, current, partial(self._take, current), watch)
+                    flow = Flow(answer, partial(self._take, current), watch, current)
                     yield flow
                     self._relayed = self._relayed or flow.wrote
                     if flow.failure is not None:

@@ -26,13 +26,13 @@ ENDED = _Ended()
 
 
 class Flow:
-    """The rest of a round's answer, on its way to whoever lets it flow `into` a client."""
+    """The rest of an answer, on its way to whoever lets it flow `into` a client."""
 
     def __init__(
-        self, answer: Answer, current: Round, take: Callable[[bytes], bytes], watch: Stopwatch
+        self, answer: Answer, take: Callable[[bytes], bytes], watch: Stopwatch, current: Round | None = None
     ) -> None:
-        """`take`: the client's bytes for bytes of the upstream."""
-        self._answer, self._current, self._take, self._watch = answer, current, take, watch
+        """`take`: the client's bytes for bytes of the upstream; `current`: what may end before the body."""
+        self._answer, self._take, self._watch, self._current = answer, take, watch, current
         self.wrote = False
         self.tail = b""
         """What the last piece gave, which is not written: more belongs to it."""
@@ -40,7 +40,7 @@ class Flow:
         """Why it did not come to its end."""
 
     async def into(self, write: Write) -> None:
-        """Write until the round has ended, or fails: that is kept for who made it. Raises CancelledError."""
+        """Write until the answer has ended, or fails: that is kept for who made it. Raises CancelledError."""
         self._watch.to("upstream")
         here = copy_context()  # of the exchange: pieces come in that of the connection
 
@@ -48,7 +48,7 @@ class Flow:
             return here.run(self._give, write, piece)
 
         try:
-            while (held := await self._answer.pour(give)) is not None and not self._current.ended:
+            while (held := await self._answer.pour(give)) is not None and held is not ENDED:
                 self._watch.to("client")
                 await held
                 self._watch.to("upstream")
@@ -60,7 +60,7 @@ class Flow:
         self._watch.to("own")
         shown = self._take(piece)
         held: Awaitable[None] | None = None
-        if self._current.ended:
+        if self._current is not None and self._current.ended:
             self.tail = shown
             return ENDED
         if shown:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from aibridge.bridge.events import Begin, Cut, Event, Relay
 from aibridge.bridge.exchange import error_headers
+from aibridge.bridge.flowing import Flow
 from aibridge.bridge.ports import Answer, HeaderPairs, Opener
 from aibridge.bridge.story import Story
 from aibridge.dialects.base import Asked, Turn
@@ -57,13 +58,18 @@ class Passing:
                 yield Begin(answer.status, answer.headers, self.upstream.name, verbatim=renamed is None)
                 if renamed:
                     piece = await _with_name(piece, answer, *renamed)
-                while piece:
+
+                def take(piece: bytes) -> bytes:
                     story.gives_bytes(text=False)
                     reported.take(piece)
+                    return piece
+
+                if piece:
                     story.watch.to("client")
-                    yield Relay(piece)
-                    story.watch.to("upstream")
-                    piece = await answer.read()
+                    yield Relay(take(piece))
+                    yield (flow := Flow(answer, take, story.watch))
+                    if flow.failure is not None:
+                        raise flow.failure
             self._ends(answer.status, reported)
             yield Relay(b"", last=True)
         except BridgeError as error:
