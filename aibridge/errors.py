@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
+CLIENT_LEFT = 499
+"""nginx's status for a client that closed the connection before there was an answer."""
+
 
 class Kind(Enum):
     """A kind of failure: HTTP status, `code`, `type` (2-wire.md, Errors)."""
@@ -65,6 +68,14 @@ class BridgeError(Exception):
 
     def __str__(self) -> str:
         return self.message
+
+
+def error_headers(error: BridgeError) -> list[tuple[bytes, bytes]]:
+    """The headers of an error response of our own."""
+    headers = [(b"content-type", b"application/json")]
+    if error.retry_after is not None:
+        headers.append((b"retry-after", str(error.retry_after).encode()))
+    return [*headers, *error.headers]
 
 
 class ErrorShape(Protocol):

@@ -20,7 +20,7 @@ from aibridge.bridge.pointing import Pointing
 from aibridge.bridge.ports import Answer, Toolbox
 from aibridge.bridge.story import Story
 from aibridge.dialects.base import InvalidAnswer, Round, Turn, View
-from aibridge.errors import BridgeError, Kind, UpstreamRefused
+from aibridge.errors import CLIENT_LEFT, BridgeError, Kind, UpstreamRefused, error_headers
 from aibridge.nouns import Call, Result, Usage
 
 SHOULD_RETRY = b"x-should-retry"
@@ -32,8 +32,6 @@ WRONG_MEDIA = {
 """Content types that cannot be what was asked, by `stream`; others are tried: some servers mislabel."""
 SENT_ERROR = "upstream '{}' sent an error in its answer"
 """For the record, as of one that answers with an error status: its own words may hold credentials."""
-CLIENT_LEFT = 499
-"""nginx's status for a client that closed the connection before there was an answer."""
 
 
 class Exchange:
@@ -83,7 +81,6 @@ class Exchange:
         results: list[Result] = []
         while True:
             current = self._open_round()
-            tail = b""
             watch.to("upstream")
             async with self._asking as answer:
                 self._check_media(answer)
@@ -102,9 +99,7 @@ class Exchange:
                     flow = Flow(answer, partial(self._take, current), watch, current)
                     yield flow
                     self._relayed = self._relayed or flow.wrote
-                    if flow.failure is not None:
-                        raise flow.failure
-                    tail = flow.tail
+                    tail = flow.rest()
             turn, rest = self._finish(current)
             tail += rest
             if turn.error is not None or not turn.injected_calls:
@@ -295,11 +290,3 @@ class Exchange:
     @property
     def _status(self) -> int:
         return self._begin.status if self._begin and self._begin.sent else CLIENT_LEFT
-
-
-def error_headers(error: BridgeError) -> list[tuple[bytes, bytes]]:
-    """The headers of an error response of our own."""
-    headers = [(b"content-type", b"application/json")]
-    if error.retry_after is not None:
-        headers.append((b"retry-after", str(error.retry_after).encode()))
-    return [*headers, *error.headers]

@@ -4,7 +4,7 @@ Between the two there is no task that would have to be woken: a piece is read, u
 one turn of the event loop. What a piece means is the round's business, how it is written the reply's.
 """
 
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable
 from contextvars import copy_context
 
 from aibridge.bridge.ports import Answer
@@ -16,10 +16,7 @@ Write = Callable[[bytes], Awaitable[None] | None]
 
 
 class _Ended:
-    """Ends the pouring: nothing is waited for."""
-
-    def __await__(self) -> Generator[None]:
-        yield from ()
+    """Ends the pouring: the round is over before the body is."""
 
 
 ENDED = _Ended()
@@ -34,34 +31,39 @@ class Flow:
         """`take`: the client's bytes for bytes of the upstream; `current`: what may end before the body."""
         self._answer, self._take, self._watch, self._current = answer, take, watch, current
         self.wrote = False
-        self.tail = b""
-        """What the last piece gave, which is not written: more belongs to it."""
-        self.failure: Exception | None = None
-        """Why it did not come to its end."""
+        self._tail = b""
+        self._failure: Exception | None = None
+
+    def rest(self) -> bytes:
+        """What the last piece gave, which is not written: more belongs to it. Raises why it did not end."""
+        if self._failure is not None:
+            raise self._failure
+        return self._tail
 
     async def into(self, write: Write) -> None:
-        """Write until the answer has ended, or fails: that is kept for who made it. Raises CancelledError."""
+        """Write until the answer has ended, or fails: that is kept for `rest`. Raises CancelledError."""
         self._watch.to("upstream")
         here = copy_context()  # of the exchange: pieces come in that of the connection
 
-        def give(piece: bytes) -> Awaitable[None] | None:
+        def give(piece: bytes) -> Awaitable[None] | _Ended | None:
             return here.run(self._give, write, piece)
 
+        held: Awaitable[None] | _Ended | None
         try:
-            while (held := await self._answer.pour(give)) is not None and held is not ENDED:
+            while (held := await self._answer.pour(give)) is not None and not isinstance(held, _Ended):
                 self._watch.to("client")
                 await held
                 self._watch.to("upstream")
         except Exception as error:
-            self.failure = error
+            self._failure = error
         self._watch.to("own")
 
-    def _give(self, write: Write, piece: bytes) -> Awaitable[None] | None:
+    def _give(self, write: Write, piece: bytes) -> Awaitable[None] | _Ended | None:
         self._watch.to("own")
         shown = self._take(piece)
         held: Awaitable[None] | None = None
         if self._current is not None and self._current.ended:
-            self.tail = shown
+            self._tail = shown
             return ENDED
         if shown:
             self.wrote = True

@@ -2,17 +2,16 @@
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
+from functools import partial
 
 from aibridge.bridge.events import Begin, Cut, Event, Relay
-from aibridge.bridge.exchange import error_headers
 from aibridge.bridge.flowing import Flow
 from aibridge.bridge.ports import Answer, HeaderPairs, Opener
 from aibridge.bridge.story import Story
 from aibridge.dialects.base import Asked, Turn
 from aibridge.dialects.reported import Reported
-from aibridge.errors import BridgeError, ErrorShape, UpstreamRefused
+from aibridge.errors import CLIENT_LEFT, BridgeError, ErrorShape, UpstreamRefused, error_headers
 
-CLIENT_LEFT = 499
 API = "passthrough"
 """As the records name it."""
 
@@ -58,18 +57,12 @@ class Passing:
                 yield Begin(answer.status, answer.headers, self.upstream.name, verbatim=renamed is None)
                 if renamed:
                     piece = await _with_name(piece, answer, *renamed)
-
-                def take(piece: bytes) -> bytes:
-                    story.gives_bytes(text=False)
-                    reported.take(piece)
-                    return piece
-
                 if piece:
+                    take = partial(self._taken, reported)
                     story.watch.to("client")
                     yield Relay(take(piece))
                     yield (flow := Flow(answer, take, story.watch))
-                    if flow.failure is not None:
-                        raise flow.failure
+                    flow.rest()
             self._ends(answer.status, reported)
             yield Relay(b"", last=True)
         except BridgeError as error:
@@ -80,6 +73,11 @@ class Passing:
             yield Relay(self.dialect.error_body(error), last=True)
         finally:
             story.ends("cancelled", CLIENT_LEFT)
+
+    def _taken(self, reported: Reported, piece: bytes) -> bytes:
+        self.story.gives_bytes(text=False)
+        reported.take(piece)
+        return piece
 
     def _ends(self, status: int, reported: Reported) -> None:
         usage, response_id, model = reported.usage()

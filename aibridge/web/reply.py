@@ -18,10 +18,9 @@ from starlette.types import Receive, Send
 
 from aibridge import tasks
 from aibridge.bridge.events import Begin, Cut, Event, Relay
-from aibridge.bridge.exchange import error_headers
 from aibridge.bridge.flowing import Flow
 from aibridge.dialects import OPENAI
-from aibridge.errors import BridgeError, ErrorShape, Kind
+from aibridge.errors import BridgeError, ErrorShape, Kind, error_headers
 from aibridge.web.headers import Pairs, to_client
 
 log = structlog.get_logger(__name__)
