@@ -7,6 +7,8 @@ one turn of the event loop. What a piece means is the round's business, how it i
 from collections.abc import Awaitable, Callable
 from contextvars import copy_context
 
+from msgspec import Struct
+
 from aibridge.bridge.ports import Answer
 from aibridge.bridge.stopwatch import Stopwatch
 from aibridge.dialects.base import Round
@@ -15,11 +17,13 @@ Write = Callable[[bytes], Awaitable[None] | None]
 """Writes at once; gives what to wait for before more is written, None where there is nothing to wait for."""
 
 
-class _Ended:
-    """Ends the pouring: the round is over before the body is."""
+class _Pause(Struct, frozen=True):
+    """Ends the pouring: until the client takes more, or for good where the round is over before the body."""
+
+    until: Awaitable[None] | None
 
 
-ENDED = _Ended()
+OVER = _Pause(None)
 
 
 class Flow:
@@ -45,28 +49,27 @@ class Flow:
         self._watch.to("upstream")
         here = copy_context()  # of the exchange: pieces come in that of the connection
 
-        def give(piece: bytes) -> Awaitable[None] | _Ended | None:
+        def give(piece: bytes) -> _Pause | None:
             return here.run(self._give, write, piece)
 
-        held: Awaitable[None] | _Ended | None
         try:
-            while (held := await self._answer.pour(give)) is not None and not isinstance(held, _Ended):
+            while (pause := await self._answer.pour(give)) is not None and pause.until is not None:
                 self._watch.to("client")
-                await held
+                await pause.until
                 self._watch.to("upstream")
         except Exception as error:
             self._failure = error
         self._watch.to("own")
 
-    def _give(self, write: Write, piece: bytes) -> Awaitable[None] | _Ended | None:
+    def _give(self, write: Write, piece: bytes) -> _Pause | None:
         self._watch.to("own")
         shown = self._take(piece)
         held: Awaitable[None] | None = None
         if self._current is not None and self._current.ended:
             self._tail = shown
-            return ENDED
+            return OVER
         if shown:
             self.wrote = True
             held = write(shown)
         self._watch.to("upstream")
-        return held
+        return None if held is None else _Pause(held)
