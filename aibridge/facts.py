@@ -9,7 +9,8 @@ from typing import Any, Literal
 
 from msgspec import Struct, field
 
-from aibridge.nouns import Caller, CallStatus, Usage, new_id
+from aibridge.ids import new_id
+from aibridge.nouns import Caller, CallStatus, Usage
 from aibridge.tracing import Trace
 
 ExchangeStatus = Literal["running", "completed", "failed", "cancelled", "interrupted"]

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from aibridge.config import Records
 from aibridge.facts import CallEnded, ExchangeEnded, ExchangeStarted, Fact, RoundEnded
-from aibridge.nouns import Caller, Usage, new_id
+from aibridge.ids import new_id
+from aibridge.nouns import Caller, Usage
 from aibridge.records import open_records
 
 EXCHANGES = 20_000

@@ -15,7 +15,8 @@ from aibridge.facts import (
     Listener,
     RoundEnded,
 )
-from aibridge.nouns import Call, Caller, Result, Tool, new_id
+from aibridge.ids import new_id
+from aibridge.nouns import Call, Caller, Result, Tool
 from aibridge.tracing import Trace
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from aibridge.nouns import new_id
+from aibridge.ids import new_id
 from aibridge.records.tables import audit
 
 if TYPE_CHECKING:

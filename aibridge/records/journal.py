@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
-from aibridge.nouns import new_id
+from aibridge.ids import new_id
 from aibridge.records import files
 from aibridge.records.codec import frame
 

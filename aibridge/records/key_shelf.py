@@ -10,7 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from aibridge.nouns import new_id
+from aibridge.ids import new_id
 from aibridge.records import auditing
 from aibridge.records.store import Store
 from aibridge.records.tables import api_keys, audit, exchanges, settings, token_usages

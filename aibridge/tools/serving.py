@@ -18,7 +18,8 @@ from mcp.server.transport_security import TransportSecuritySettings
 
 from aibridge import __version__
 from aibridge.errors import BridgeError
-from aibridge.nouns import ALL_RIGHTS, Call, Caller, CallStatus, Result, Tool, new_id
+from aibridge.ids import new_id
+from aibridge.nouns import ALL_RIGHTS, Call, Caller, CallStatus, Result, Tool
 from aibridge.tools.endpoint import Scope
 from aibridge.tools.failures import CallFailed, one_sentence
 from aibridge.tools.results import ERROR, cut, result_text

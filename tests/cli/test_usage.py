@@ -15,7 +15,8 @@ import yaml
 
 from aibridge.cli import usage
 from aibridge.facts import Fact
-from aibridge.nouns import Caller, Usage, new_id
+from aibridge.ids import new_id
+from aibridge.nouns import Caller, Usage
 from aibridge.records import narrowing
 from tests.records.telling import (
     ARGUMENT,

@@ -15,7 +15,8 @@ from sqlalchemy import NullPool
 
 from aibridge.config import Records
 from aibridge.facts import CallEnded, ExchangeEnded, ExchangeStarted, Fact, RoundEnded
-from aibridge.nouns import Caller, Usage, new_id
+from aibridge.ids import new_id
+from aibridge.nouns import Caller, Usage
 from aibridge.records import Recorder, open_records
 from aibridge.records.tables import metadata
 from tests.support.processes import run

@@ -9,7 +9,8 @@ import sqlalchemy as sa
 
 from aibridge.config import Records
 from aibridge.facts import Fact
-from aibridge.nouns import Caller, new_id
+from aibridge.ids import new_id
+from aibridge.nouns import Caller
 from aibridge.records import forgetting, retention
 from aibridge.records.answer_ids import AnswerIds
 from aibridge.records.asking import Asking

@@ -12,7 +12,8 @@ import pytest
 import sqlalchemy as sa
 
 from aibridge.facts import Fact
-from aibridge.nouns import Filter, Total, new_id
+from aibridge.ids import new_id
+from aibridge.nouns import Filter, Total
 from aibridge.records import listing
 from aibridge.records.counting import from_rows
 from aibridge.records.entries import Encoder

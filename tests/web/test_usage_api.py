@@ -14,7 +14,8 @@ import httpx2
 import pytest
 
 from aibridge.facts import Fact
-from aibridge.nouns import Filter, Usage, new_id
+from aibridge.ids import new_id
+from aibridge.nouns import Filter, Usage
 from aibridge.records.listing import EXPORTED
 from aibridge.records.pricing import NO_PRICES
 from aibridge.records.questions import Questions
