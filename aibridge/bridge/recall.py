@@ -64,7 +64,7 @@ class Kept:
 
     def dumps(self) -> bytes:
         """As it is stored."""
-        return json.dumps(asdict(self), separators=(",", ":")).encode()
+        return _json(self)
 
     @classmethod
     def loads(cls, stored: bytes) -> "Kept":
@@ -159,11 +159,14 @@ def _said(message: Visible) -> bytes:
 
 
 def _digest(value: Any) -> bytes:
+    return hashlib.sha256(_json(value)).digest()
+
+
+def _json(value: Any) -> bytes:
     try:
-        text = _write(value)
+        return _write(value)
     except UnicodeEncodeError:  # half a surrogate pair
-        text = json.dumps(value).encode()
-    return hashlib.sha256(text).digest()
+        return json.dumps(value, default=asdict).encode()
 
 
 @lru_cache(CALLERS_REMEMBERED)

@@ -38,15 +38,16 @@ def reading(engine: Engine) -> Engine:
 def upsert(dialect: str, table: Table, columns: Collection[str], once: Collection[str]) -> sa.Insert:
     """Insert `columns`, or set them where the key exists, those in `once` excepted."""
     key = [column.name for column in table.primary_key]
-    insert = _insert(dialect, table)
-    changed = {name: insert.excluded[name] for name in columns if name not in (*key, *once)}
-    return insert.on_conflict_do_update(index_elements=key, set_=changed)
+    new = insert(dialect, table)
+    changed = {name: new.excluded[name] for name in columns if name not in (*key, *once)}
+    return new.on_conflict_do_update(index_elements=key, set_=changed)
 
 
 def insert_once(dialect: str, table: Table) -> sa.Insert:
     """Insert a row unless its key exists."""
-    return _insert(dialect, table).on_conflict_do_nothing()
+    return insert(dialect, table).on_conflict_do_nothing()
 
 
-def _insert(dialect: str, table: Table) -> postgresql.Insert | sqlite.Insert:
+def insert(dialect: str, table: Table) -> postgresql.Insert | sqlite.Insert:
+    """An insert that may say what becomes of a row that exists."""
     return postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)

@@ -6,12 +6,15 @@ Knows keys and bytes; what is in them, and whose they are, is the engine's busin
 import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import Connection
+from sqlalchemy import ColumnElement, Connection, Dialect
 
+from aibridge.records import engines
 from aibridge.records.asking import Asking
 from aibridge.records.owners import PLAIN, Owners
+from aibridge.records.preparing import Prepared
 from aibridge.records.store import Store
 from aibridge.records.tables import hidden_turns
 
@@ -26,6 +29,7 @@ KEPT = sa.select(hidden_turns.c.key, hidden_turns.c.content).where(
     hidden_turns.c.kept_at > sa.bindparam("since"),
 )
 """Asked by every request that has tools: to build it anew costs as much as to ask it."""
+COLUMNS = ("key", "content", "size", "kept_at", "caller", "user")
 
 
 class HiddenTurns:
@@ -34,6 +38,8 @@ class HiddenTurns:
     def __init__(self, store: Store, asking: Asking, owners: Owners = PLAIN) -> None:
         self._store, self._asking, self._owners = store, asking, owners
         self._purged = 0.0
+        dialect = store.engine.dialect
+        self._newest, self._either = _newest(dialect), _either(dialect)
 
     async def get(self, keys: Sequence[bytes]) -> Mapping[bytes, bytes]:
         """What is kept under `keys`. Raises DatabaseFailing."""
@@ -54,24 +60,31 @@ class HiddenTurns:
 
     def _put(self, key: bytes, content: bytes, newest_wins: bool, owner: Mapping[str, str | None]) -> None:
         now = datetime.now(UTC)
-        with self._store.writing() as connection:
-            if time.monotonic() - self._purged > PURGES_EVERY or not self._purged:
-                self._purged = time.monotonic()
+        if time.monotonic() - self._purged > PURGES_EVERY or not self._purged:
+            self._purged = time.monotonic()
+            with self._store.writing() as connection:
                 _purge(connection, now)
-            known = _known(connection, key)
-            # Two contents under one key of an unnamed caller cannot be told apart: neither is given.
-            kept = content if newest_wins or known in (None, (content,)) else None
-            row = {"content": kept, "size": len(kept or b""), "kept_at": now, **owner}
-            if known is None:
-                connection.execute(sa.insert(hidden_turns), {"key": key, **row})
-            else:
-                connection.execute(sa.update(hidden_turns).where(hidden_turns.c.key == key).values(row))
+        row = {"key": key, "content": content, "size": len(content), "kept_at": now, **owner}
+        self._store.write_one(self._newest if newest_wins else self._either, row)
 
 
-def _known(connection: Connection, key: bytes) -> tuple[bytes | None] | None:
-    """The content under `key`, in a tuple; None where the key is not there."""
-    row = connection.execute(sa.select(hidden_turns.c.content).where(hidden_turns.c.key == key)).first()
-    return None if row is None else (row[0] if row[0] is None else bytes(row[0]),)
+def _newest(dialect: Dialect) -> Prepared:
+    """Keeps what came last."""
+    return Prepared(dialect, engines.upsert(dialect.name, hidden_turns, COLUMNS, ()), hidden_turns, COLUMNS)
+
+
+def _either(dialect: Dialect) -> Prepared:
+    """Two contents under one key of an unnamed caller cannot be told apart: neither is given."""
+    new = engines.insert(dialect.name, hidden_turns)
+    same = hidden_turns.c.content == new.excluded.content
+    changed: dict[str, ColumnElement[Any]] = {
+        name: new.excluded[name] for name in ("kept_at", "caller", "user")
+    }
+    changed["content"] = sa.case((same, new.excluded.content))
+    changed["size"] = sa.case((same, new.excluded.size), else_=sa.literal_column("0"))
+    return Prepared(
+        dialect, new.on_conflict_do_update(index_elements=["key"], set_=changed), hidden_turns, COLUMNS
+    )
 
 
 def _purge(connection: Connection, now: datetime) -> None:

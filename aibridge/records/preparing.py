@@ -4,9 +4,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import Connection, Dialect, Table
-
-from aibridge.records import engines
+from sqlalchemy import Connection, Dialect, Insert, Table
+from sqlalchemy.engine.interfaces import DBAPIConnection
 
 Process = Callable[[Any], Any]
 
@@ -14,11 +13,8 @@ Process = Callable[[Any], Any]
 class Prepared:
     """An upsert of some columns."""
 
-    def __init__(
-        self, dialect: Dialect, table: Table, columns: Collection[str], once: Collection[str]
-    ) -> None:
-        """Of these `columns`; those in `once` are set only where the row is new."""
-        statement = engines.upsert(dialect.name, table, columns, once)
+    def __init__(self, dialect: Dialect, statement: Insert, table: Table, columns: Collection[str]) -> None:
+        """`statement` is given these `columns` of `table`."""
         compiled = statement.compile(dialect=dialect, column_keys=list(columns))
         self._text = str(compiled)
         self._order = itemgetter(*compiled.positiontup) if compiled.positiontup else None
@@ -29,6 +25,13 @@ class Prepared:
         """Write `rows`, which all have the columns."""
         values = [self._values(row) for row in rows]
         connection.exec_driver_sql(self._text, values)
+
+    def execute_alone(self, connection: DBAPIConnection, row: Mapping[str, Any]) -> None:
+        """Write one row and commit, on a connection of the driver: a transaction of SQLAlchemy costs more."""
+        cursor = connection.cursor()
+        cursor.execute(self._text, self._values(row))
+        cursor.close()
+        connection.commit()
 
     def _values(self, row: Mapping[str, Any]) -> Any:
         bound = dict(row)

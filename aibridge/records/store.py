@@ -127,13 +127,32 @@ class Store:
     @contextmanager
     def writing(self) -> Iterator[Connection]:
         """A transaction in the file that the URL names now."""
+        with self._there(), self.engine.begin() as connection:
+            yield connection
+
+    def write_one(self, statement: Prepared, row: Values) -> None:
+        """Write one row, committed when this returns; raises DatabaseFailing, EntryRefused."""
+        driver = self.engine.dialect.loaded_dbapi
+        with self._there():
+            connection = self.engine.raw_connection()
+            try:
+                statement.execute_alone(connection, row)
+            except (driver.IntegrityError, driver.DataError) as error:
+                raise EntryRefused(reason(error)) from error
+            except driver.Error as error:
+                raise DatabaseFailing(reason(error)) from error
+            finally:
+                connection.close()  # which goes back to the pool, and takes back what was not committed
+
+    @contextmanager
+    def _there(self) -> Iterator[None]:
+        """Within, the database is there and migrated; its errors are mapped."""
         try:
             with _mapped():
                 if self._prepared is None or self.database.identity() != self._prepared:
                     self.engine.dispose()
                     self._prepare()
-                with self.engine.begin() as connection:
-                    yield connection
+                yield
         except DatabaseFailing:
             self._prepared = None  # another may be there when it answers again
             raise
@@ -159,7 +178,9 @@ class Store:
     def _statement(self, upsert: Upsert, values: Values) -> Prepared:
         key = upsert, tuple(values)
         if key not in self._statements:
-            self._statements[key] = Prepared(self.engine.dialect, upsert.table, values.keys(), upsert.once)
+            dialect = self.engine.dialect
+            statement = engines.upsert(dialect.name, upsert.table, values.keys(), upsert.once)
+            self._statements[key] = Prepared(dialect, statement, upsert.table, values.keys())
         return self._statements[key]
 
 

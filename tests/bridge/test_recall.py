@@ -11,6 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from aibridge.bridge.memory import Memory
+from aibridge.bridge.recall import Kept
+from aibridge.dialects.base import Unit
 from tests.bridge.clock import Clock
 from tests.bridge.saying import Said, Turn, reply
 from tests.bridge.stage import JSON, Reply, Stage, Upstream, assert_valid, staged
@@ -295,3 +297,12 @@ def _streamed(*deltas: Json) -> Reply:
     chunks = [{"id": "c-1", "model": "m-1", "choices": [choice]} for choice in choices]
     events = [b"data: " + json.dumps(chunk).encode() + b"\n\n" for chunk in chunks]
     return Reply([*events, b"data: [DONE]\n\n"])
+
+
+def test_what_is_kept_is_read_again_as_it_was_also_with_half_a_surrogate() -> None:
+    for text in ("plain", "h\u00e4lf: \ud83d"):
+        unit = Unit(
+            hidden=(text, "{}"), texts=("", text), separator="\n\n", tools=("a__b",), results=(("id", text),)
+        )
+        kept = Kept(unit, "upstream", "model")
+        assert Kept.loads(kept.dumps()) == kept

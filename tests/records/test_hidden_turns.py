@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import cast
 
 import pytest
 import sqlalchemy as sa
@@ -11,6 +12,7 @@ import sqlalchemy as sa
 from aibridge.config import DatabaseUrl
 from aibridge.records import hidden_turns as room
 from aibridge.records.asking import Asking
+from aibridge.records.failures import DatabaseFailing, EntryRefused
 from aibridge.records.hidden_turns import HiddenTurns
 from aibridge.records.store import Store
 from aibridge.records.tables import hidden_turns
@@ -53,6 +55,25 @@ def test_two_contents_under_one_key_give_neither_for_ever(store: Store) -> None:
     for content in (b"first", b"second", b"second"):
         put(turns, ONE, content)
     assert get(turns, ONE) == {}
+
+
+def test_what_cannot_be_kept_is_told_as_the_database_failing(store: Store) -> None:
+    turns = HiddenTurns(store, Asking())
+    put(turns, ONE, b"content")
+    with store.writing() as connection:
+        hidden_turns.drop(connection)
+    with pytest.raises(DatabaseFailing, match="hidden_turns"):
+        put(turns, TWO, b"content")
+    with store.writing() as connection:
+        hidden_turns.create(connection)
+
+
+def test_after_a_transaction_that_failed_the_next_is_kept(store: Store) -> None:
+    turns, no_key = HiddenTurns(store, Asking()), cast(bytes, None)
+    with pytest.raises(EntryRefused):
+        put(turns, no_key, b"content")
+    put(turns, ONE, b"content")
+    assert get(turns, ONE) == {ONE: b"content"}
 
 
 def test_of_a_named_conversation_the_newest_content_wins(store: Store) -> None:
