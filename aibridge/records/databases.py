@@ -1,7 +1,7 @@
 """What differs between databases, so that the rest need not know. One line a database in DATABASES."""
 
-from collections.abc import Callable, Hashable
-from typing import Protocol
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any, Protocol
 
 from sqlalchemy import Connection, Engine
 
@@ -40,6 +40,14 @@ class Database(Protocol):
 
     def is_away(self, error: Exception) -> bool:
         """Whether `error` says that the database cannot be reached now, and may be later."""
+        ...
+
+    def glance(self, statement: str, values: Sequence[Any]) -> list[tuple[Any, ...]] | None:
+        """What a short `statement` reads, in this thread, in microseconds; None where that cannot be."""
+        ...
+
+    def close(self) -> None:
+        """Let go of what is held beside the engine's connections."""
         ...
 
     def alone(self, connection: Connection) -> None:

@@ -13,6 +13,7 @@ from sqlalchemy import ColumnElement, Connection, Dialect
 
 from aibridge.records import engines
 from aibridge.records.asking import Asking
+from aibridge.records.glancing import Glancing, kept
 from aibridge.records.owners import PLAIN, Owners
 from aibridge.records.preparing import Prepared
 from aibridge.records.store import Store
@@ -23,12 +24,7 @@ LARGEST = 256 << 20
 """Bytes of contents; the oldest go first."""
 PURGES_EVERY = 300.0
 """Seconds between two looks for what is too old or too much."""
-KEPT = sa.select(hidden_turns.c.key, hidden_turns.c.content).where(
-    hidden_turns.c.key.in_(sa.bindparam("keys", expanding=True)),
-    hidden_turns.c.content.is_not(None),
-    hidden_turns.c.kept_at > sa.bindparam("since"),
-)
-"""Asked by every request that has tools: to build it anew costs as much as to ask it."""
+KEPT = kept(hidden_turns)
 COLUMNS = ("key", "content", "size", "kept_at", "caller", "user")
 
 
@@ -37,12 +33,15 @@ class HiddenTurns:
 
     def __init__(self, store: Store, asking: Asking, owners: Owners = PLAIN) -> None:
         self._store, self._asking, self._owners = store, asking, owners
+        self._glancing = Glancing(store.database, hidden_turns, KEPT_FOR)
         self._purged = 0.0
         dialect = store.engine.dialect
         self._newest, self._either = _newest(dialect), _either(dialect)
 
     async def get(self, keys: Sequence[bytes]) -> Mapping[bytes, bytes]:
         """What is kept under `keys`. Raises DatabaseFailing."""
+        if self._asking.error is None and (found := self._glancing.contents(keys)) is not None:
+            return found
         return await self._asking.ask(lambda: self._get(keys))
 
     async def put(

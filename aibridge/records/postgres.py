@@ -5,7 +5,8 @@ journal.
 """
 
 import re
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
@@ -70,6 +71,12 @@ class Postgres:
     def is_away(self, error: Exception) -> bool:
         """Whether the server may answer later."""
         return isinstance(error, DBAPIError) and not REFUSED.search(str(error.orig))
+
+    def glance(self, statement: str, values: Sequence[Any]) -> None:
+        """Every question travels."""
+
+    def close(self) -> None:
+        """Nothing is held but the engine's connections."""
 
     def alone(self, connection: Connection) -> None:
         """Wait for all transactions that are `with_folders`, and keep new ones out until this one ends."""

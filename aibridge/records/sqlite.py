@@ -3,7 +3,7 @@
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from sqlalchemy.exc import OperationalError
 from aibridge.records.engines import READS, made_engine
 from aibridge.records.failures import RecordsError
 from aibridge.records.files import FILE_MODE, make_folder
+from aibridge.records.glances import Glances
 
 BUSY_MS = 2000
 """How long one statement waits for another process's transaction."""
@@ -33,6 +34,7 @@ class Sqlite:
         if not name or name == ":memory:":
             raise RecordsError("records.url has to name a file, like sqlite:///aibridge.db")
         self._path = Path(name)
+        self._glances = Glances(self._path, self.identity)
         sa.event.listen(self.engine, "connect", _connected)
         sa.event.listen(self.engine, "begin", _begin)
 
@@ -42,9 +44,13 @@ class Sqlite:
         return self.identity() is not None
 
     def make(self) -> None:
-        """Make the database file and its folder, for this user alone; raises OSError."""
+        """Make the database file and its folder, for this user alone; raises OSError.
+
+        A file that is there is not opened: to close it again would end all locks of this process on it.
+        """
         make_folder(self._path.parent)
-        os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE))
+        if not self.exists:
+            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE))
 
     def identity(self) -> Hashable | None:
         """Which file the URL names now; SQLite goes on writing to one that was deleted."""
@@ -76,6 +82,14 @@ class Sqlite:
     def is_away(self, error: Exception) -> bool:
         """A file is there, or its path is wrong."""
         return False
+
+    def glance(self, statement: str, values: Sequence[Any]) -> list[tuple[Any, ...]] | None:
+        """What `statement` reads, in this thread; None where it would have to wait."""
+        return self._glances.rows(statement, values)
+
+    def close(self) -> None:
+        """Let go of the connection for glances."""
+        self._glances.close()
 
     def alone(self, connection: Connection) -> None:
         """A writing transaction is alone anyway."""

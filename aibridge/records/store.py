@@ -123,6 +123,7 @@ class Store:
     def close(self) -> None:
         """Close all connections."""
         self.engine.dispose()
+        self.database.close()
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
