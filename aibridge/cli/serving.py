@@ -9,11 +9,13 @@ import signal
 import socket
 from collections.abc import Callable
 from types import FrameType
+from typing import cast
 
 import uvicorn
 
 from aibridge import tasks
 from aibridge.app import App
+from aibridge.cli.accepting import Accepting
 
 STEP = 0.05
 """Seconds between two looks at what still runs."""
@@ -42,6 +44,7 @@ class Serving(uvicorn.Server):
         self._app, self._started_up, self._channel = app, started_up, channel
         self._at_once = False
         self._reloading: set[asyncio.Task[None]] = set()
+        self._accepting: list[Accepting] = []
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """A signal; uvicorn's own would raise it again at the end, for us the stop is a success."""
@@ -54,6 +57,7 @@ class Serving(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start the application, then take requests."""
         await super().startup(sockets)
+        self._accepting = [Accepting(listening, self._protocol) for listening in sockets or ()]
         if self._channel is not None:
             asyncio.get_running_loop().add_reader(self._channel, self._hear)
         if self._app.can_reload and hasattr(signal, "SIGHUP"):
@@ -63,6 +67,8 @@ class Serving(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Let what runs end within the grace, cancel the rest, and close the application."""
         self._app.refuse()
+        for accepting in self._accepting:
+            accepting.close()
         for server in self.servers:
             server.close()
         for listening in sockets or ():
@@ -72,6 +78,11 @@ class Serving(uvicorn.Server):
         for task in list(self.server_state.tasks):
             task.cancel()
         await self.lifespan.shutdown()
+
+    def _protocol(self) -> asyncio.Protocol:
+        """What uvicorn has for a connection."""
+        made = cast("Callable[..., asyncio.Protocol]", self.config.http_protocol_class)
+        return made(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
 
     async def _grace(self, seconds: float) -> None:
         """Wait for all connections to end; idle ones are closed, also those that only just came."""
