@@ -114,7 +114,7 @@ def parsed(arguments: str | None) -> dict[str, Any]:
     if arguments is None or not arguments.strip():
         return {}
     try:
-        value = json.loads(arguments, parse_constant=_not_json)
+        value = _read(arguments)
     except (ValueError, RecursionError):
         raise InvalidArguments("The arguments are not valid JSON.") from None
     if value is None:
@@ -126,6 +126,9 @@ def parsed(arguments: str | None) -> dict[str, Any]:
 
 def _not_json(constant: str) -> NoReturn:
     raise ValueError(constant)  # NaN and Infinity, which Python reads and servers refuse
+
+
+_read = json.JSONDecoder(parse_constant=_not_json).decode
 
 
 def _failure(status: CallStatus, sentence: str) -> tuple[CallStatus, str, str]:

@@ -171,7 +171,7 @@ class Server:
     async def _send(
         self, tool: str, arguments: Mapping[str, Any], alive: Callable[[], None]
     ) -> Mapping[str, Any]:
-        session = await self._connected()
+        session = self._session or await self._connected()
         self._running += 1
         self._idle.clear()
         try:

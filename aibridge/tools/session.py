@@ -15,6 +15,7 @@ from mcp.client.subscriptions import ListenNotSupportedError
 from mcp.server import Server as LowLevelServer
 from mcp.server.mcpserver import MCPServer
 from mcp.types import HEADER_MISMATCH, METHOD_NOT_FOUND
+from opentelemetry.context import get_current
 from opentelemetry.propagate import inject
 from pydantic import TypeAdapter
 
@@ -23,6 +24,7 @@ from aibridge.config import McpServer
 from aibridge.tools.definitions import Definition, is_destructive
 from aibridge.tools.failures import CallFailed, ConnectFailed, masking
 from aibridge.tools.http_errors import Lost
+from aibridge.tools.inside import direct
 from aibridge.tools.transports import opened
 from aibridge.tools.troubles import Mask, call_failure, trouble_of, why_not_connected
 
@@ -74,6 +76,7 @@ class Session:
 
     def __init__(self, name: str, client: Client, mask: Mask) -> None:
         self._name, self._client, self._mask = name, client, mask
+        self._direct = direct(client, CLIENT)
 
     @property
     def protocol(self) -> str:
@@ -116,18 +119,21 @@ class Session:
             raise call_failure(
                 f"The tool {tool!r} of the server {self._name!r}", error, self._mask
             ) from error
-        if isinstance(answer, types.InputRequiredResult):
+        if answer.get("resultType") == "input_required":
             raise CallFailed(
                 "error", f"The tool {tool!r} asks for input from a person, which it cannot get here."
             )
-        return answer.model_dump(mode="json", by_alias=True, exclude_none=True)
+        return answer
 
     async def _send(
         self, tool: str, arguments: Mapping[str, Any], alive: Callable[[], None]
-    ) -> types.CallToolResult | types.InputRequiredResult:
+    ) -> Mapping[str, Any]:
         """Not `Client.call_tool`, which fails a result that does not match the tool's output schema."""
         place: types.RequestParamsMeta = {}
-        inject(place)  # mcp itself does so on streams only, not for servers in this process
+        if get_current():
+            inject(place)  # mcp itself does so on streams only, not for servers in this process
+        if self._direct is not None:
+            return await self._direct.call(tool, arguments, place, alive)
         request = types.CallToolRequest(
             params=types.CallToolRequestParams(name=tool, arguments=dict(arguments), _meta=place or None)
         )
@@ -135,7 +141,8 @@ class Session:
         async def progressed(progress: float, total: float | None, message: str | None) -> None:
             alive()
 
-        return await self._client.session.send_request(request, ANSWER, progress_callback=progressed)
+        answer = await self._client.session.send_request(request, ANSWER, progress_callback=progressed)
+        return answer.model_dump(mode="json", by_alias=True, exclude_none=True)
 
     async def watch(self, changed: Callable[[], None]) -> bool:
         """Listen for changes of the tool list until the stream ends; False where that is no use.
