@@ -90,6 +90,9 @@ class Quirks:
         return [*(["stream_options"] * self.usage), *tools, *sorted(f"field {name}" for name in self.fields)]
 
 
+NO_QUIRKS = Quirks()
+
+
 @dataclass(frozen=True, slots=True)
 class Explanation:
     """What became of one tool of one server: either `name` or `reason` is given."""
@@ -180,7 +183,7 @@ class Rights:
 
     def allow_model(self, *names: str) -> bool:
         """Whether one of the `names` of a model is allowed."""
-        return any(fnmatchcase(name, pattern) for pattern in self.models for name in names)
+        return self.any_model or any(fnmatchcase(name, pattern) for pattern in self.models for name in names)
 
     @property
     def any_model(self) -> bool:

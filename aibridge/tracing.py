@@ -6,8 +6,7 @@ to `telemetry`.
 """
 
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -59,14 +58,17 @@ class Trace:
 _serving: ContextVar[tuple[str, Trace | None] | None] = ContextVar("serving", default=None)
 
 
-@contextmanager
-def serving(exchange_id: str, trace: Trace | None) -> Iterator[None]:
+class serving:
     """What runs within belongs to this exchange; the log says so."""
-    token = _serving.set((exchange_id, trace))
-    try:
-        yield
-    finally:
-        _serving.reset(token)
+
+    def __init__(self, exchange_id: str, trace: Trace | None) -> None:
+        self._serves = exchange_id, trace
+
+    def __enter__(self) -> None:
+        self._token = _serving.set(self._serves)
+
+    def __exit__(self, *_raised: object) -> None:
+        _serving.reset(self._token)
 
 
 def served() -> dict[str, str]:

@@ -19,7 +19,7 @@ from aibridge.bridge.story import Story
 from aibridge.dialects.base import Request, Turn
 from aibridge.errors import BridgeError, Kind, UpstreamRefused
 from aibridge.facts import Failure
-from aibridge.nouns import Quirks, Result, SendBack, Tool, less
+from aibridge.nouns import NO_QUIRKS, Quirks, Result, SendBack, Tool, less
 
 log = structlog.get_logger(__name__)
 REFUSES_RECALL = frozenset({400, 413, 422})
@@ -50,7 +50,7 @@ class Asking:
         self._plan, self._story = plan, story
         self._plain = plan.prepared.plain
         self._fallbacks = list(plan.fallbacks)
-        self._quirks, self._found = plan.upstream.quirks, Quirks()
+        self._quirks, self._found = plan.upstream.quirks, NO_QUIRKS
         self._model = plan.upstream.resolve(plan.client.asked.model)
         self._extend: Callable[[SendBack], Request] | None = None
         self._sent: AbstractAsyncContextManager[Answer]
@@ -118,7 +118,7 @@ class Asking:
         log.warning(
             "an upstream is left for the next", left=left, next=self.upstream.name, error=str(failure)
         )
-        self._quirks, self._found = self.upstream.quirks, Quirks()
+        self._quirks, self._found = self.upstream.quirks, NO_QUIRKS
         self._model = self.upstream.resolve(self._plan.client.asked.model)
         self._take(await self._prepared())
         self._story.asks(self.upstream.name)
@@ -140,8 +140,8 @@ class Asking:
 
     async def _mends(self, refused: UpstreamRefused) -> bool:
         """Whether to ask once more, without what the refusal names or may mean."""
-        found = self._named_in(refused) if refused.status in REFUSES_ADDED else Quirks()
-        if found != Quirks():
+        found = self._named_in(refused) if refused.status in REFUSES_ADDED else NO_QUIRKS
+        if found != NO_QUIRKS:
             self._found |= found
             self._quirks |= found
             await self._leave_out()
@@ -184,10 +184,10 @@ class Asking:
 
     def _learn(self) -> None:
         """What was left out for this answer is left out for good."""
-        if self._found != Quirks():
+        if self._found is not NO_QUIRKS:
             self.upstream.learn(self._found)
             self._story.note("left out: " + ", ".join(self._found.words()))
-            self._found = Quirks()
+            self._found = NO_QUIRKS
 
 
 def _names(body: bytes, name: str) -> bool:

@@ -137,6 +137,8 @@ def check_model(caller: Caller, *names: str) -> None:
 
 def _fitting(offered: Sequence[Tool], request: Request) -> tuple[tuple[Tool, ...], tuple[str, ...]]:
     """The tools that the client has not itself, as many as an upstream takes; the names of the others."""
+    if not offered:
+        return (), ()
     own = request.tool_names
     room = max(0, MOST_TOOLS - request.tool_count)
     free = [tool for tool in offered if tool.name not in own]

@@ -96,10 +96,12 @@ class Exchange:
                     if tail:
                         self._relayed = True
                         yield Relay(tail)
-                    flow = Flow(answer, partial(self._take, current), watch, current)
-                    yield flow
-                    self._relayed = self._relayed or flow.wrote
-                    tail = flow.rest()
+                        tail = b""
+                    if not answer.ended:
+                        flow = Flow(answer, partial(self._take, current), watch, current)
+                        yield flow
+                        self._relayed = self._relayed or flow.wrote
+                        tail = flow.rest()
             turn, rest = self._finish(current)
             tail += rest
             if turn.error is not None or not turn.injected_calls:
@@ -155,8 +157,8 @@ class Exchange:
             shown = current.take(chunk)
         except InvalidAnswer as reason:
             raise self._invalid(str(reason)) from None
-        self._text_seen = self._text_seen or current.text_seen
-        if shown:
+        if shown and not self.story.timed:
+            self._text_seen = self._text_seen or current.text_seen
             self.story.gives_bytes(text=self._text_seen)
         return shown
 

@@ -6,6 +6,7 @@ one turn of the event loop. What a piece means is the round's business, how it i
 
 from collections.abc import Awaitable, Callable
 from contextvars import copy_context
+from functools import partial
 
 from msgspec import Struct
 
@@ -47,11 +48,8 @@ class Flow:
     async def into(self, write: Write) -> None:
         """Write until the answer has ended, or fails: that is kept for `rest`. Raises CancelledError."""
         self._watch.to("upstream")
-        here = copy_context()  # of the exchange: pieces come in that of the connection
-
-        def give(piece: bytes) -> _Pause | None:
-            return here.run(self._give, write, piece)
-
+        # In the context of the exchange: pieces come in that of the connection.
+        give: Callable[[bytes], _Pause | None] = partial(copy_context().run, partial(self._give, write))
         try:
             while (pause := await self._answer.pour(give)) is not None and pause.until is not None:
                 self._watch.to("client")

@@ -61,8 +61,9 @@ class Passing:
                     take = partial(self._taken, reported)
                     story.watch.to("client")
                     yield Relay(take(piece))
-                    yield (flow := Flow(answer, take, story.watch))
-                    flow.rest()
+                    if not answer.ended:
+                        yield (flow := Flow(answer, take, story.watch))
+                        flow.rest()
             self._ends(answer.status, reported)
             yield Relay(b"", last=True)
         except BridgeError as error:

@@ -32,6 +32,11 @@ class Answer(Protocol):
         """The content type without parameters, lower case."""
         ...
 
+    @property
+    def ended(self) -> bool:
+        """True where it is known that no further piece comes; it may end without that being known."""
+        ...
+
     async def read(self) -> bytes:
         """The next piece of the body as it arrives; empty at the end.
 

@@ -30,6 +30,8 @@ class Story:
         self.exchange_id = new_id()
         self.watch = Stopwatch()
         self.ended = False
+        self.timed = False
+        """The times of the client's first byte and of its first text are known."""
         self.rounds = self.attempts = self.recalled_turns = 0
         self.unavailable: tuple[str, ...] = ()
         """MCP servers that are away."""
@@ -110,6 +112,7 @@ class Story:
             self._first_byte = self.watch.elapsed()
         if text and self._first_text is None:
             self._first_text = self.watch.elapsed()
+            self.timed = True
 
     def round_ends(self, turn: Turn) -> None:
         """A round gave its turn, whole or cut short."""

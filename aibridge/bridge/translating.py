@@ -9,13 +9,15 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from msgspec import Struct
+
 from aibridge.bridge.keeping import Keeping, Owner
 from aibridge.bridge.ports import Answer, HeaderPairs, Router, Upstream
 from aibridge.dialects.base import InvalidAnswer, Shown
 from aibridge.dialects.translating import TRANSLATORS, Asked, Translation, Translator
 from aibridge.errors import BridgeError, Kind, UpstreamRefused
 from aibridge.facts import AttemptHeard
-from aibridge.nouns import Quirks, SendBack, less
+from aibridge.nouns import NO_QUIRKS, Quirks, SendBack, less
 from aibridge.wire.json_text import dumps, loads
 
 T = TypeVar("T")
@@ -35,8 +37,7 @@ class Translations:
         return TranslatingRouter(inner, self, owner)
 
 
-@dataclass(frozen=True, slots=True)
-class TranslatingRouter:
+class TranslatingRouter(Struct, frozen=True):
     """Prefers an upstream that speaks the dialect itself to one that is asked in another."""
 
     inner: Router
@@ -121,7 +122,7 @@ class Translated:
         before = await self._keeping.before(value.get("previous_response_id"), self._owner)
         _, _, query = target.partition("?")
         path = f"{self._translator.path}?{query}" if query else self._translator.path
-        found = Quirks()
+        found = NO_QUIRKS
         async with AsyncExitStack() as stack:
             while True:
                 asked = self._translator.request({**value, "input": given}, before, self._sends_back(found))
@@ -133,10 +134,10 @@ class Translated:
                     break
                 except UpstreamRefused as refused:
                     more = _named_in(refused, asked, self.quirks | found)
-                    if more == Quirks():
+                    if more == NO_QUIRKS:
                         raise self._told(refused) from None
                     found |= more
-            if found != Quirks():
+            if found != NO_QUIRKS:
                 self.learn(found)
             yield _Answer(answer, self, asked, self._translator.answer(value, asked))
 
@@ -190,6 +191,11 @@ class _Answer:
         self._take_head()
 
     @property
+    def ended(self) -> bool:
+        """True once it said all."""
+        return self._over
+
+    @property
     def media_type(self) -> str:
         """As the upstream says: streams stay streams."""
         return self._inner.media_type
@@ -238,7 +244,7 @@ def _less(body: Mapping[str, Any], quirks: Quirks) -> Mapping[str, Any]:
 def _named_in(refused: UpstreamRefused, asked: Asked, known: Quirks) -> Quirks:
     """What of the optional fields the refusal names, and was not left out yet."""
     if refused.status not in REFUSES_ADDED:
-        return Quirks()
+        return NO_QUIRKS
     named = frozenset(name for name in asked.optional if name.encode() in refused.body) - known.fields
     usage = "stream_options" in named and not known.usage
     return Quirks(usage=usage, fields=named - {"stream_options"})

@@ -83,6 +83,8 @@ def _is_number(value: Any) -> bool:
 
 
 def _count(value: Any) -> int:
+    if type(value) is int:
+        return max(0, value)
     return max(0, int(value)) if _is_number(value) else 0
 
 

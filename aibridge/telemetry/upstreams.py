@@ -24,7 +24,7 @@ class Fallbacks:
 
     def __call__(self, fact: Fact) -> None:
         """Hear `fact`."""
-        if isinstance(fact, ExchangeEnded):
+        if isinstance(fact, ExchangeEnded) and fact.left:
             self.counts.update(fact.left)
 
 

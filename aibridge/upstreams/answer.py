@@ -44,6 +44,11 @@ class Answer:
         encoded = not self._verbatim and told.get(b"content-encoding", IDENTITY) != IDENTITY
         self._pieces: AsyncIterator[bytes] = _decoded(reply) if encoded else aiter(reply.stream)
 
+    @property
+    def ended(self) -> bool:
+        """True where our own transport has given the last piece; others are read to see that."""
+        return isinstance(self._pieces, Incoming) and self._pieces.exhausted
+
     async def read(self) -> bytes:
         """The next piece of the body as it arrives; empty at the end.
 

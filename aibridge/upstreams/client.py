@@ -13,7 +13,7 @@ import structlog
 from aibridge import config
 from aibridge.errors import BridgeError, UpstreamRefused
 from aibridge.facts import AttemptHeard, Failure
-from aibridge.nouns import Quirks, SendBack
+from aibridge.nouns import NO_QUIRKS, Quirks, SendBack
 from aibridge.upstreams.attempts import LONGEST_ERROR, Attempts, Headers, Outgoing, Site
 from aibridge.upstreams.breaker import Breakers
 from aibridge.upstreams.carriers import carrier_of
@@ -31,7 +31,7 @@ def unheard(failure: Failure) -> None:
 class _Learned:
     """What the upstream refuses, shared by all that ask it."""
 
-    quirks = Quirks()
+    quirks = NO_QUIRKS
 
 
 class Upstream:
@@ -76,7 +76,9 @@ class Upstream:
 
     def serves(self, model: str) -> bool:
         """True where one of its aliases is `model`, or one of its patterns matches."""
-        return model in self.aliases or any(fnmatchcase(model, pattern) for pattern in self.models)
+        if "*" in self.models or model in self.aliases:
+            return True
+        return any(fnmatchcase(model, pattern) for pattern in self.models)
 
     def resolve(self, model: str) -> str:
         """Its own name for `model`, where that is an alias."""

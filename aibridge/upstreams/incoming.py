@@ -57,6 +57,11 @@ class Incoming(httpx2.AsyncByteStream):
         return self._parser.headers
 
     @property
+    def exhausted(self) -> bool:
+        """The whole body was taken."""
+        return self._parser.ended and not self._parser.waiting
+
+    @property
     def stream(self) -> Self:
         """The body."""
         return self

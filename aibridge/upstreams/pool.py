@@ -7,7 +7,6 @@ be stale the others, which were kept longer, are dropped too.
 
 import asyncio
 import ssl
-import sys
 from functools import partial
 
 import httpx2
@@ -21,7 +20,7 @@ class Origin:
 
     def __init__(self, host: str, port: int, tls: ssl.SSLContext | None, limit: int | None) -> None:
         self._connect = partial(self._open, host, port, tls)
-        self._slots = asyncio.Semaphore(limit or sys.maxsize)
+        self._slots = asyncio.Semaphore(limit) if limit else None
         self._all: set[Connection] = set()
         self._free: list[Connection] = []
         self._busy: set[Connection] = set()
@@ -32,24 +31,15 @@ class Origin:
 
         Raises PoolTimeout, ConnectTimeout, ConnectError.
         """
-        if self._slots.locked():
-            await self._wait_for_slot(clocks.get("pool"))
-        else:
-            await self._slots.acquire()
+        if self._slots is not None:
+            await _take_slot(self._slots, clocks.get("pool"))
         try:
             connection = self._kept(fresh=fresh) or await self._connect(clocks.get("connect"))
         except BaseException:
-            self._slots.release()
+            self._give_slot()
             raise
         self._busy.add(connection)
         return connection
-
-    async def _wait_for_slot(self, timeout: float | None) -> None:
-        try:
-            async with asyncio.timeout(timeout):
-                await self._slots.acquire()
-        except TimeoutError:
-            raise httpx2.PoolTimeout("all connections that the limit allows are in use") from None
 
     def _kept(self, *, fresh: bool) -> Connection | None:
         while self._free:
@@ -93,6 +83,10 @@ class Origin:
     def _leave(self, connection: Connection) -> None:
         if connection in self._busy:
             self._busy.remove(connection)
+            self._give_slot()
+
+    def _give_slot(self) -> None:
+        if self._slots is not None:
             self._slots.release()
 
     async def aclose(self) -> None:
@@ -103,3 +97,14 @@ class Origin:
             connection.abort()
         for connection in connections:
             await connection.gone
+
+
+async def _take_slot(slots: asyncio.Semaphore, timeout: float | None) -> None:
+    if not slots.locked():
+        await slots.acquire()
+        return
+    try:
+        async with asyncio.timeout(timeout):
+            await slots.acquire()
+    except TimeoutError:
+        raise httpx2.PoolTimeout("all connections that the limit allows are in use") from None

@@ -34,10 +34,10 @@ class Router:
         """
         if name is not None:
             return self._named[name]
-        speaking = [each for each in self.upstreams if api is None or api in each.apis]
-        for upstream in speaking:
-            if upstream.serves(model):
+        for upstream in self.upstreams:
+            if (api is None or api in upstream.apis) and upstream.serves(model):
                 return upstream
+        speaking = [each for each in self.upstreams if api is None or api in each.apis]
         names = [known for each in speaking for known in (*each.aliases, *each.models)]
         near = difflib.get_close_matches(model, names, n=3) or names
         sentence = f"no upstream serves the model '{model}'; configured are {', '.join(near) or 'none'}"

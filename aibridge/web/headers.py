@@ -41,14 +41,15 @@ def to_client(
     `verbatim`: the body goes on as it travels, and so do the headers that say how it is encoded.
     """
     pairs = [(name.lower(), value) for name, value in upstream]
+    found = dict(pairs)
     dropped = WITHOUT_THE_BODYS if verbatim else NOT_FOR_CLIENTS
-    for name, value in pairs:
-        if name == b"connection":
-            dropped |= {token.strip().lower() for token in value.split(b",")}
+    if b"connection" in found:
+        told = (value for name, value in pairs if name == b"connection")
+        dropped |= {token.strip().lower() for value in told for token in value.split(b",")}
     kept = [pair for pair in pairs if pair[0] not in dropped]
     if any(name.startswith(RATES) for name, _ in added):  # a key of ours has limits: these count for it
         kept = [pair for pair in kept if not pair[0].startswith(RATES)]
-    if not any(name == b"x-request-id" for name, _ in kept):
+    if b"x-request-id" not in found or b"x-request-id" in dropped:
         kept.append((b"x-request-id", exchange_id))  # the OpenAI SDKs show it in every error
     return [*kept, (b"x-aibridge-exchange-id", exchange_id), *added]
 

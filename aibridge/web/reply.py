@@ -7,14 +7,15 @@ moved by its writes, sends the heartbeats.
 
 import asyncio
 import math
-from collections.abc import AsyncGenerator, Awaitable, Coroutine, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable
 from contextlib import aclosing
+from typing import Any, cast
 
 import structlog
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import Receive, Send
+from starlette.types import Message, Receive, Send
 
 from aibridge import tasks
 from aibridge.bridge.events import Begin, Cut, Event, Relay
@@ -44,7 +45,7 @@ class Reply:
     ) -> None:
         """`heartbeat`: seconds of silence."""
         self._send, self._dialect, self._heartbeat = send, dialect, heartbeat
-        self._at_once = _needs_no_task(send)
+        self._at_once = _without_task(send)
         self._exchange_id, self._added = exchange_id.encode(), list(added)
         self._loop = asyncio.get_running_loop()
         self._begin: Begin | None = None
@@ -110,11 +111,10 @@ class Reply:
         """Write outside of any task where the server can, until the client does not take more."""
         if self._beat and not self._beat.done():
             return self._give(Relay(data))
-        if not self._at_once or self._begin is None or not self._begin.sent:
+        if self._at_once is None or self._begin is None or not self._begin.sent:
             return self._write(data, last=False)
         self._written = self._loop.time()
-        sending = self._send({"type": "http.response.body", "body": data, "more_body": True})
-        return tasks.begun(sending) if isinstance(sending, Coroutine) else sending
+        return tasks.begun(self._at_once({"type": "http.response.body", "body": data, "more_body": True}))
 
     async def _write(self, data: bytes, *, last: bool) -> None:
         begin = self._begin
@@ -158,14 +158,17 @@ class Reply:
             await send_error(self._send, error, self._dialect)
 
 
-def _needs_no_task(send: Send) -> bool:
-    """True for uvicorn's own, which waits for nothing but its client; middleware and others may need one."""
-    return type(getattr(send, "__self__", None)).__module__.startswith("uvicorn.protocols.")
+def _without_task(send: Send) -> Callable[[Message], Coroutine[Any, Any, None]] | None:
+    """uvicorn's own, which waits for nothing but its client; None for others, which may need a task."""
+    own = type(getattr(send, "__self__", None)).__module__.startswith("uvicorn.protocols.")
+    return cast("Callable[[Message], Coroutine[Any, Any, None]]", send) if own else None
 
 
 def _is_stream(begin: Begin) -> bool:
-    kinds = [value for name, value in begin.headers if name.lower() == b"content-type"]
-    return any(kind.lower().startswith(b"text/event-stream") for kind in kinds)
+    for name, value in begin.headers:
+        if name.lower() == b"content-type" and value.lower().startswith(b"text/event-stream"):
+            return True
+    return False
 
 
 async def send_error(send: Send, error: BridgeError, dialect: ErrorShape | None = None) -> None:

@@ -19,6 +19,7 @@ KEPT_RAW = 64 << 10
 """Bytes of a turn that are kept raw before they are folded (6-architecture.md, The hot path)."""
 CUT_SHORT = ("length", "content_filter")
 REASONING = ("reasoning_content", "reasoning", "thinking")
+_REASONING = frozenset(REASONING)
 
 
 class Reader:
@@ -73,7 +74,7 @@ class Reader:
     def delta(self, delta: dict[str, Any], size: int) -> None:
         """Take a delta, or a whole message, of `size` bytes, its calls aside."""
         self.pieces += 1
-        self._reasons = self._reasons or any(key in delta for key in REASONING)
+        self._reasons = self._reasons or not _REASONING.isdisjoint(delta)
         self._wait({key: value for key, value in delta.items() if key != "tool_calls"}, size)
 
     def fail(self, error: Any) -> None:
