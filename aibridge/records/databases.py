@@ -46,6 +46,10 @@ class Database(Protocol):
         """What a short `statement` reads, in this thread, in microseconds; None where that cannot be."""
         ...
 
+    def jot(self, statement: str, values: Sequence[Any]) -> bool:
+        """Whether a short `statement` was carried out and committed, in this thread, in microseconds."""
+        ...
+
     def close(self) -> None:
         """Let go of what is held beside the engine's connections."""
         ...

@@ -48,8 +48,12 @@ class HiddenTurns:
         self, key: bytes, content: bytes, *, newest_wins: bool, caller: str, user: str | None
     ) -> None:
         """Keep `content`: committed when this returns. Raises DatabaseFailing."""
-        owner = self._owners.columns(caller, user)
-        await self._asking.ask(lambda: self._put(key, content, newest_wins, owner))
+        statement = self._newest if newest_wins else self._either
+        row = {"key": key, "content": content, "size": len(content), "kept_at": datetime.now(UTC)}
+        row |= self._owners.columns(caller, user)
+        if self._may_jot and self._store.database.jot(statement.text, statement.values(row)):
+            return
+        await self._asking.ask(lambda: self._put(statement, row))
 
     def _get(self, keys: Sequence[bytes]) -> Mapping[bytes, bytes]:
         wanted = {"keys": keys, "since": datetime.now(UTC) - KEPT_FOR}
@@ -57,14 +61,20 @@ class HiddenTurns:
             rows = connection.execute(KEPT, wanted)
             return {bytes(key): bytes(content) for key, content in rows}
 
-    def _put(self, key: bytes, content: bytes, newest_wins: bool, owner: Mapping[str, str | None]) -> None:
-        now = datetime.now(UTC)
-        if time.monotonic() - self._purged > PURGES_EVERY or not self._purged:
+    @property
+    def _may_jot(self) -> bool:
+        return self._asking.error is None and not self._purge_is_due
+
+    @property
+    def _purge_is_due(self) -> bool:
+        return not self._purged or time.monotonic() - self._purged > PURGES_EVERY
+
+    def _put(self, statement: Prepared, row: Mapping[str, Any]) -> None:
+        if self._purge_is_due:
             self._purged = time.monotonic()
             with self._store.writing() as connection:
-                _purge(connection, now)
-        row = {"key": key, "content": content, "size": len(content), "kept_at": now, **owner}
-        self._store.write_one(self._newest if newest_wins else self._either, row)
+                _purge(connection, datetime.now(UTC))
+        self._store.write_one(statement, row)
 
 
 def _newest(dialect: Dialect) -> Prepared:

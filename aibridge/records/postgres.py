@@ -75,6 +75,10 @@ class Postgres:
     def glance(self, statement: str, values: Sequence[Any]) -> None:
         """Every question travels."""
 
+    def jot(self, statement: str, values: Sequence[Any]) -> bool:
+        """Every word travels."""
+        return False
+
     def close(self) -> None:
         """Nothing is held but the engine's connections."""
 

@@ -16,24 +16,25 @@ class Prepared:
     def __init__(self, dialect: Dialect, statement: Insert, table: Table, columns: Collection[str]) -> None:
         """`statement` is given these `columns` of `table`."""
         compiled = statement.compile(dialect=dialect, column_keys=list(columns))
-        self._text = str(compiled)
+        self.text = str(compiled)
         self._order = itemgetter(*compiled.positiontup) if compiled.positiontup else None
         processes = {name: _process(dialect, table, name) for name in columns}
         self._processes: Mapping[str, Process] = {name: each for name, each in processes.items() if each}
 
     def execute(self, connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
         """Write `rows`, which all have the columns."""
-        values = [self._values(row) for row in rows]
-        connection.exec_driver_sql(self._text, values)
+        values = [self.values(row) for row in rows]
+        connection.exec_driver_sql(self.text, values)
 
     def execute_alone(self, connection: DBAPIConnection, row: Mapping[str, Any]) -> None:
         """Write one row and commit, on a connection of the driver: a transaction of SQLAlchemy costs more."""
         cursor = connection.cursor()
-        cursor.execute(self._text, self._values(row))
+        cursor.execute(self.text, self.values(row))
         cursor.close()
         connection.commit()
 
-    def _values(self, row: Mapping[str, Any]) -> Any:
+    def values(self, row: Mapping[str, Any]) -> Any:
+        """`row` as the driver takes it, in the order of `text`."""
         bound = dict(row)
         for name, process in self._processes.items():
             bound[name] = process(bound[name])

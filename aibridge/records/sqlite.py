@@ -11,10 +11,10 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError
 
+from aibridge.records.at_once import WRITING, AtOnce
 from aibridge.records.engines import READS, made_engine
 from aibridge.records.failures import RecordsError
 from aibridge.records.files import FILE_MODE, make_folder
-from aibridge.records.glances import Glances
 
 BUSY_MS = 2000
 """How long one statement waits for another process's transaction."""
@@ -34,7 +34,8 @@ class Sqlite:
         if not name or name == ":memory:":
             raise RecordsError("records.url has to name a file, like sqlite:///aibridge.db")
         self._path = Path(name)
-        self._glances = Glances(self._path, self.identity)
+        self._glances = AtOnce(self._path, self.identity)
+        self._jots = AtOnce(self._path, self.identity, WRITING)
         sa.event.listen(self.engine, "connect", _connected)
         sa.event.listen(self.engine, "begin", _begin)
 
@@ -87,9 +88,14 @@ class Sqlite:
         """What `statement` reads, in this thread; None where it would have to wait."""
         return self._glances.rows(statement, values)
 
+    def jot(self, statement: str, values: Sequence[Any]) -> bool:
+        """Write by `statement`, in this thread; False where it would have to wait."""
+        return self._jots.rows(statement, values) is not None
+
     def close(self) -> None:
-        """Let go of the connection for glances."""
+        """Let go of the connections for glances and jots."""
         self._glances.close()
+        self._jots.close()
 
     def alone(self, connection: Connection) -> None:
         """A writing transaction is alone anyway."""

@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Hashable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
@@ -131,7 +132,7 @@ class Store:
         with self._there(), self.engine.begin() as connection:
             yield connection
 
-    def write_one(self, statement: Prepared, row: Values) -> None:
+    def write_one(self, statement: Prepared, row: Mapping[str, Any]) -> None:
         """Write one row, committed when this returns; raises DatabaseFailing, EntryRefused."""
         driver = self.engine.dialect.loaded_dbapi
         with self._there():

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Self
 
 from msgspec import MsgspecError
-from msgspec.json import Decoder
+from msgspec.json import Decoder, Encoder
 
 WHITE = " \t\n\r"
 
@@ -24,17 +24,17 @@ def _no_constant(name: str) -> None:
 _decoder = json.JSONDecoder(parse_constant=_no_constant)
 _scan = _decoder.raw_decode
 _read_fast = Decoder().decode
+_write_fast = Encoder().encode
 Spans = dict[str, tuple[int, int]]
 
 
 def dumps(value: Any) -> str:
     """`value` as compact JSON, text outside ASCII as itself where UTF-8 can carry it."""
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     try:
-        text.encode()
-    except UnicodeEncodeError:  # a lone surrogate, escaped in what we read: only an escape can carry it on
+        return _write_fast(value).decode()
+    except (MsgspecError, UnicodeEncodeError, RecursionError):
+        # A lone surrogate, escaped in what we read: only an escape can carry it on.
         return json.dumps(value, separators=(",", ":"))
-    return text
 
 
 def loads(text: str | bytes) -> Any:

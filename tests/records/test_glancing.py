@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from aibridge.records import asking, glances
+from aibridge import tasks
+from aibridge.records import asking, at_once
 from aibridge.records.answer_ids import AnswerIds
 from aibridge.records.asking import Asking
 from aibridge.records.failures import DatabaseFailing
@@ -31,8 +32,8 @@ from aibridge.records.hidden_turns import HiddenTurns
 from aibridge.records.store import Store
 store = Store(DatabaseUrl(sys.argv[1]))
 store.open()
+put = HiddenTurns(store, Asking()).put
 for key in sys.stdin.buffer:
-    put = HiddenTurns(store, Asking()).put
     asyncio.run(put(key.strip(), b"of another process", newest_wins=True, caller="c", user=None))
     print("kept", flush=True)
 """
@@ -97,6 +98,53 @@ def test_what_another_process_keeps_is_found_at_once(file: Store, tmp_path: Path
     assert len(_get(turns, *(b"%032d" % number for number in range(50)))) == 50
 
 
+def _kept(turns: HiddenTurns, key: bytes, content: bytes) -> None:
+    asyncio.run(turns.put(key, content, newest_wins=False, caller="c", user="u"))
+
+
+def test_what_is_kept_in_a_file_needs_no_thread_but_for_the_first(file: Store) -> None:
+    turns = _turns(file)
+    _kept(turns, ONE, b"looks for what is too old")
+    with _threads_started() as started:
+        for content in (b"content", b"content"):
+            _kept(turns, TWO, content)
+        assert _get(_turns(file), ONE, TWO) == {ONE: b"looks for what is too old", TWO: b"content"}
+        _kept(turns, TWO, b"another")
+        assert _get(_turns(file), TWO) == {}
+    assert started == []
+
+
+def test_while_somebody_writes_what_is_kept_waits_in_a_thread(file: Store, tmp_path: Path) -> None:
+    turns = _turns(file)
+    _kept(turns, ONE, b"first")
+
+    async def keep() -> None:
+        with closing(sqlite3.connect(tmp_path / "aibridge.db", isolation_level=None)) as writer:
+            writer.execute("BEGIN IMMEDIATE")
+            putting = tasks.start(turns.put(TWO, b"x", newest_wins=True, caller="c", user="u"), "put")
+            await asyncio.sleep(0)
+            assert not putting.done()
+            assert file.database.glance("SELECT count(*) FROM hidden_turns", ()) == [(1,)]
+            writer.execute("COMMIT")
+            await putting
+
+    asyncio.run(keep())
+    assert _get(turns, ONE, TWO) == {ONE: b"first", TWO: b"x"}
+    with _threads_started() as started:
+        _kept(turns, b"3" * 32, b"again at once")
+    assert started == []
+
+
+def test_what_is_kept_goes_into_the_file_that_is_there(file: Store, tmp_path: Path) -> None:
+    turns = _turns(file)
+    for key in (ONE, TWO):
+        _kept(turns, key, b"old")
+    for path in tmp_path.glob("aibridge.db*"):
+        path.unlink()
+    _kept(turns, ONE, b"new")
+    assert _get(turns, ONE, TWO) == {ONE: b"new"}
+
+
 def test_what_is_forgotten_is_gone_at_once(store: Store, place: Place) -> None:
     turns = _turns(store)
     _put(store, ONE, b"content")
@@ -152,7 +200,7 @@ def test_a_file_that_is_locked_whole_is_no_answer_for_a_bounded_time(
 ) -> None:
     monkeypatch.setattr(asking, "PATIENCE", 0.05)
     monkeypatch.setattr(asking, "REST", 0.0)
-    monkeypatch.setattr(glances, "REST", 0.0)
+    monkeypatch.setattr(at_once, "REST", 0.0)
     with opened(in_sqlite(tmp_path).config().url) as store:
         _put(store, ONE, b"content")
         turns = _turns(store)
@@ -168,7 +216,7 @@ def test_a_file_that_is_locked_whole_is_no_answer_for_a_bounded_time(
 
 def test_a_slow_disk_is_left_to_the_threads_for_a_while(file: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     _put(file, ONE, b"content")
-    monkeypatch.setattr(glances, "SLOW", -1.0)
+    monkeypatch.setattr(at_once, "SLOW", -1.0)
     turns = _turns(file)
     with _threads_started() as started:
         assert _get(turns, ONE) == {ONE: b"content"}

@@ -1,7 +1,8 @@
-"""Short reads of a file of SQLite in the caller's thread, which is the one that serves.
+"""Short statements to a file of SQLite in the caller's thread, which is the one that serves.
 
-In WAL who reads waits for nobody, and what others have committed is seen at once. Whatever else may be (the
-file is locked whole, gone, another one; its disk is slow) is no answer, and for a while not tried again.
+In WAL who reads waits for nobody, who writes for another writer alone, and what others have committed is
+seen at once. Where a statement would have to wait there is no answer. Whatever else may be (the file is gone,
+another one; its disk is slow) is none either, and for a while not tried again.
 """
 
 import os
@@ -12,30 +13,37 @@ from pathlib import Path
 from typing import Any
 
 SLOW = 0.02
-"""Seconds that no read of a file takes whose disk keeps up."""
+"""Seconds that no short statement takes whose disk keeps up."""
 REST = 2.0
-"""Seconds without a read after one that failed, or was slow."""
+"""Seconds without a statement after one that failed, or was slow."""
+READING = ("PRAGMA query_only=ON",)
+WRITING = ("PRAGMA synchronous=NORMAL", "PRAGMA wal_autocheckpoint=0")
+"""A commit writes to the log of changes alone; the records' writer moves that into the file, and syncs."""
 
 
-class Glances:
-    """A connection of its own, opened with the first read."""
+class AtOnce:
+    """A connection of its own, opened with the first statement."""
 
-    def __init__(self, path: Path, identity: Callable[[], Hashable | None]) -> None:
+    def __init__(
+        self, path: Path, identity: Callable[[], Hashable | None], settings: Sequence[str] = READING
+    ) -> None:
         """`identity`: which file is at `path` now; None where there is none."""
-        self._path, self._identity = path, identity
+        self._path, self._identity, self._settings = path, identity, settings
         self._connection: sqlite3.Connection | None = None
         self._opened: Hashable = None
         self._rests_until = 0.0
         self._closed = False
 
     def rows(self, statement: str, values: Sequence[Any]) -> list[tuple[Any, ...]] | None:
-        """What `statement` reads; None where that cannot be said at once."""
+        """What `statement` reads, once it is committed; None where that cannot be said at once."""
         began = time.monotonic()
         if began < self._rests_until or self._closed:
             return None
         try:
             rows = self._connected().execute(statement, values).fetchall()
-        except (sqlite3.Error, OSError):
+        except (sqlite3.Error, OSError) as error:
+            if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY:
+                return None
             self._let_go()
             rows = None
         ended = time.monotonic()
@@ -44,7 +52,7 @@ class Glances:
         return rows
 
     def close(self) -> None:
-        """Read no more."""
+        """Answer no more."""
         self._closed = True
         self._let_go()
 
@@ -57,7 +65,8 @@ class Glances:
             self._connection = sqlite3.connect(
                 uri, uri=True, timeout=0, isolation_level=None, check_same_thread=False
             )
-            self._connection.execute("PRAGMA query_only=ON")
+            for setting in self._settings:
+                self._connection.execute(setting)
             self._opened = found
         return self._connection
 
