@@ -31,8 +31,8 @@ class Face:
 
     def __init__(self, names: Names, separator: str, usage: UsageShown | None, *, hides: bool) -> None:
         self.names, self.separator, self.usage, self.hides = names, separator, usage, hides
-        self.fields: dict[str, str] | None = None
-        """Round 1's id, created, model, system_fingerprint as JSON texts; None before its first chunk."""
+        self._first: ObjectText | None = None
+        self._fields: dict[str, str] = {}
         self.rounds = 0
         self.role_shown = self.text_shown = self.usage_passed = False
         self.usages: list[dict[str, Any]] = []
@@ -43,8 +43,21 @@ class Face:
 
     def learn(self, chunk: ObjectText) -> None:
         """Take the face of round 1 from its first chunk; Azure's first one, without choices, has none."""
-        if self.fields is None and (chunk.value.get("id") or chunk.value.get("choices")):
-            self.fields = {key: chunk.source(key) for key in FIELDS if chunk.value.get(key) is not None}
+        if self._first is None and (chunk.value.get("id") or chunk.value.get("choices")):
+            self._first = chunk
+
+    @property
+    def known(self) -> bool:
+        """True from round 1's first chunk on."""
+        return self._first is not None
+
+    @property
+    def fields(self) -> dict[str, str]:
+        """Round 1's id, created, model, system_fingerprint as JSON texts; empty before its first chunk."""
+        if self._first is not None and not self._fields:  # most exchanges never need them
+            told = self._first.value
+            self._fields = {key: self._first.source(key) for key in FIELDS if told.get(key) is not None}
+        return self._fields
 
     def chunk(self, delta: dict[str, Any], reason: str | None = None) -> bytes:
         """A chunk of our own with one delta."""
@@ -63,7 +76,7 @@ class Face:
         return self._event({"choices": "[]", "usage": dumps(shown_usage(self.usages, self.usage))})
 
     def _event(self, changes: dict[str, str]) -> bytes:
-        known = {key: (self.fields or {}).get(key) for key in FIELDS}
+        known = {key: self.fields.get(key) for key in FIELDS}
         fields = {"id": None, "object": '"chat.completion.chunk"', **known, **changes}
         text = ",".join(f'"{key}":{value}' for key, value in fields.items() if value is not None)
         return encode(b"{" + text.encode() + b"}")

@@ -137,7 +137,7 @@ class StreamRound:
     def _passes(self, raw: bytes) -> bool:
         """True where the client gets these bytes as they are and nothing in them has to be understood."""
         self.text_seen = self.text_seen or shows_text(raw)
-        known = self._first and self._face.fields is not None and not self._one_text
+        known = self._first and self._face.known and not self._one_text
         return known and not may_mean_something(raw)
 
     def _show(self, event: Event) -> bytes:
@@ -277,7 +277,7 @@ class StreamRound:
 
     def _dressed(self, event: Event, chunk: ObjectText, changes: dict[str, str]) -> bytes:
         """The event in the face of round 1."""
-        changes = changes if self._first else {**(self._face.fields or {}), **changes}
+        changes = changes if self._first else {**self._face.fields, **changes}
         return encode(chunk.replace(changes).encode(), event.name) if changes else event.raw
 
 
