@@ -1,6 +1,5 @@
 """Opens exchanges: reads the request, picks upstream and tools, and says why tools were left out."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import structlog
@@ -16,6 +15,7 @@ from aibridge.bridge.recall import Recall, Whose
 from aibridge.bridge.story import Story
 from aibridge.bridge.translating import Translations
 from aibridge.dialects.base import CallsShown, Dialect, Manner, Request, UsageShown
+from aibridge.dialects.offered import names_of_tools
 from aibridge.errors import BridgeError, Kind
 from aibridge.facts import Listener
 from aibridge.nouns import MOST_TOOLS, Caller, Offer, Tool
@@ -135,12 +135,17 @@ def check_model(caller: Caller, *names: str) -> None:
         raise BridgeError(Kind.MODEL_NOT_ALLOWED, sentence, "model")
 
 
-def _fitting(offered: Sequence[Tool], request: Request) -> tuple[tuple[Tool, ...], tuple[str, ...]]:
-    """The tools that the client has not itself, as many as an upstream takes; the names of the others."""
+def _fitting(offered: tuple[Tool, ...], request: Request) -> tuple[tuple[Tool, ...], tuple[str, ...]]:
+    """The tools that the client has not itself, as many as an upstream takes; the names of the others.
+
+    Where all fit they are the same tuple, by which they are known again.
+    """
     if not offered:
         return (), ()
     own = request.tool_names
     room = max(0, MOST_TOOLS - request.tool_count)
+    if len(offered) <= room and own.isdisjoint(names_of_tools(offered)):
+        return offered, ()
     free = [tool for tool in offered if tool.name not in own]
     left_out = [tool.name for tool in offered if tool.name in own] + [tool.name for tool in free[room:]]
     if left_out:

@@ -4,6 +4,8 @@ A name is decided when it equals an offered name that is no prefix of another, w
 become one of ours, or when the call has gone on to its arguments (2-wire.md, "The stream to the client").
 """
 
+from functools import lru_cache
+
 
 class Names:
     """The names offered in an exchange: the injected tools' and the client's own."""
@@ -11,10 +13,8 @@ class Names:
     def __init__(self, injected: frozenset[str], clients: frozenset[str]) -> None:
         self._injected, self._clients = injected, clients
         self.any_injected = bool(injected)
-        self._offered = injected | clients
-        # A name under a prefix of ours that nobody offered is the model's mistake: the model is told
-        # of it as of a failed call, rather than the client, which knows nothing of that server.
-        self._prefixes = frozenset(name.split("__", 1)[0] + "__" for name in injected if "__" in name)
+        self._offered = injected | clients if clients else injected
+        self._prefixes = _prefixes(injected)
 
     def offers(self, name: str) -> bool:
         """True for a name that stands in the request."""
@@ -37,3 +37,13 @@ class Names:
     def _may_become_ours(self, name: str) -> bool:
         ours = self._injected | self._prefixes
         return self._under_ours(name) or any(other.startswith(name) for other in ours)
+
+
+@lru_cache(maxsize=128)
+def _prefixes(injected: frozenset[str]) -> frozenset[str]:
+    """What the names of each server begin with.
+
+    A name under a prefix of ours that nobody offered is the model's mistake: the model is told of it as of a
+    failed call, rather than the client, which knows nothing of that server.
+    """
+    return frozenset(name.split("__", 1)[0] + "__" for name in injected if "__" in name)

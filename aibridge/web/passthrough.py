@@ -143,7 +143,7 @@ class Passthrough:
         previous = text.value.get(PREVIOUS)
         if not isinstance(previous, str) or (target := await self.leads(previous)) == previous:
             return body
-        return text.replace({PREVIOUS: dumps(target)}).encode()
+        return text.replaced({PREVIOUS: dumps(target)})
 
     async def _body(self, scope: Scope, receive: Receive) -> bytes | Upload:
         """JSON whole, because `model` is looked for in it; anything else as it comes."""
@@ -179,7 +179,7 @@ class _Wanted:
         assert isinstance(self.body, bytes)
         if self.known_as is None or self.known_as == self.model:
             return self.body
-        return ObjectText.read(self.body).replace({"model": dumps(self.known_as)}).encode()
+        return ObjectText.read(self.body).replaced({"model": dumps(self.known_as)})
 
 
 def _check(wanted: _Wanted) -> None:

@@ -7,14 +7,17 @@ pairs, numbers beyond all bounds), and says what is wrong with the rest.
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from typing import Any, Self
 
-from msgspec import MsgspecError
+from msgspec import MsgspecError, Raw
 from msgspec.json import Decoder, Encoder
 
 WHITE = " \t\n\r"
+WHITE_BYTES = b" \t\n\r"
 
 
 def _no_constant(name: str) -> None:
@@ -25,6 +28,11 @@ _decoder = json.JSONDecoder(parse_constant=_no_constant)
 _scan = _decoder.raw_decode
 _read_fast = Decoder().decode
 _write_fast = Encoder().encode
+_values = Decoder(dict[str, Raw]).decode
+_items = Decoder(list[Raw]).decode
+BEFORE_VALUE = re.compile(rb'\s*+[{,]\s*+"(?:[^"\\]++|\\.)*+"\s*+:\s*+', re.DOTALL)
+AFTER_VALUES = re.compile(rb"\s*+\}")
+"""In what was read before, where no other white space than JSON's can be."""
 Spans = dict[str, tuple[int, int]]
 
 
@@ -55,6 +63,7 @@ class ObjectText:
     __slots__ = ("_body", "_places", "value")
 
     def __init__(self, body: str | bytes, value: dict[str, Any], places: Spans | None = None) -> None:
+        """`places`: where the values stand in the UTF-8 of `body`."""
         self._body, self.value, self._places = body, value, places
 
     @classmethod
@@ -67,50 +76,102 @@ class ObjectText:
         if isinstance(value, dict):
             return cls(body, value)
         text = body.decode() if isinstance(body, bytes) else body
-        return cls(text, *_scanned(text))
+        value, places = _scanned(text)
+        return cls(body, value, _in_bytes(text, places))
 
     @property
-    def text(self) -> str:
+    def data(self) -> bytes:
         """As it was sent."""
-        if isinstance(self._body, bytes):
-            self._body = self._body.decode()
+        if isinstance(self._body, str):
+            self._body = self._body.encode()
         return self._body
 
-    @property
-    def _spans(self) -> Spans:
-        """Looked for once they are wanted: most bodies go on as they are."""
-        if self._places is None:
-            self._places = _places(self.text)
-        return self._places
+    def replaced(self, changes: Mapping[str, str]) -> bytes:
+        """The text with the values of `changes` (JSON texts); keys that are new come last."""
+        data, pieces, done = self.data, list[bytes](), 0
+        known = sorted((self.place(key), text) for key, text in changes.items() if key in self.value)
+        for (start, end), text in known:
+            pieces += data[done:start], text.encode()
+            done = end
+        new = [_key(key) + text for key, text in changes.items() if key not in self.value]
+        if new:
+            close = data.rindex(b"}")
+            more = ",".join([""] * bool(self.value) + new)
+            pieces += data[done:close], more.encode()
+            done = close
+        return b"".join([*pieces, data[done:]])
 
     def replace(self, changes: Mapping[str, str]) -> str:
-        """The text with the values of `changes` (JSON texts); keys that are new come last."""
-        pieces: list[str] = []
-        done = 0
-        for key, (start, end) in sorted(self._spans.items(), key=lambda item: item[1]):
-            if key in changes:
-                pieces += self.text[done:start], changes[key]
-                done = end
-        new = [f"{dumps(key)}:{text}" for key, text in changes.items() if key not in self._spans]
-        if not new:
-            return "".join([*pieces, self.text[done:]])
-        close = self.text.rindex("}")
-        comma = "," if self._spans else ""
-        return "".join([*pieces, self.text[done:close], comma, ",".join(new), self.text[close:]])
+        """The same as a string."""
+        return self.replaced(changes).decode()
 
     def source(self, key: str) -> str:
         """The text of the value at `key`, which has to be there."""
-        start, end = self._spans[key]
-        return self.text[start:end]
+        start, end = self.place(key)
+        return self.data[start:end].decode()
+
+    def place(self, key: str) -> tuple[int, int]:
+        """Where in `data` the value at `key` stands, which has to be there.
+
+        Looked for once that is wanted: most bodies go on as they are.
+        """
+        if self._places is None:
+            self._places = _quick_places(self.data) or _places(self.data.decode())
+        return self._places[key]
+
+
+@lru_cache(maxsize=128)
+def _key(key: str) -> str:
+    return dumps(key) + ":"
+
+
+def _quick_places(data: bytes) -> Spans | None:
+    """Where the values of an object stand that was read before; None where that is not so easily said.
+
+    What is found at a value's place has to be that value: where a key stands twice it may be another.
+    """
+    try:
+        values = _values(data)
+    except (MsgspecError, ValueError, RecursionError):
+        return None
+    places: Spans = {}
+    at = 0
+    for key, value in values.items():
+        before = BEFORE_VALUE.match(data, at)
+        if before is None or not data.startswith(value, before.end()):
+            return None
+        at = before.end() + len(value)
+        places[key] = before.end(), at
+    return places if AFTER_VALUES.match(data, at) else None
 
 
 def _places(text: str) -> Spans:
     """Where the values of an object stand that was read before, maybe with less of a stack below."""
     try:
-        return _members(text)[1]
+        return _in_bytes(text, _members(text)[1])
     except RecursionError:
         with ThreadPoolExecutor(1) as thread:  # its stack is empty
-            return thread.submit(_members, text).result()[1]
+            return _in_bytes(text, thread.submit(_members, text).result()[1])
+
+
+def _in_bytes(text: str, places: Spans) -> Spans:
+    """The same places in the UTF-8 of `text`."""
+    if text.isascii():
+        return places
+    in_order = sorted(places, key=places.__getitem__)
+    counted = _counted([places[key] for key in in_order], lambda start, end: len(text[start:end].encode()))
+    return dict(zip(in_order, counted, strict=True))
+
+
+def _counted(places: Sequence[tuple[int, int]], size_of: Callable[[int, int], int]) -> list[tuple[int, int]]:
+    """`places`, which are in order, in another unit: `size_of` tells how much is from one to another."""
+    counted: list[tuple[int, int]] = []
+    done = size = 0
+    for start, end in places:
+        begin = size + size_of(done, start)
+        done, size = end, begin + size_of(start, end)
+        counted.append((begin, size))
+    return counted
 
 
 def _scanned(text: str) -> tuple[dict[str, Any], Spans]:
@@ -162,15 +223,39 @@ def extend_array(array: str, items: Iterable[str]) -> str:
 
 def item_spans(array: str) -> list[tuple[int, int]]:
     """Where each item of the JSON text `array` stands in it."""
-    spans: list[tuple[int, int]] = []
+    data = array.encode()
+    places = item_places(data)
+    if len(data) == len(array):
+        return places
+    return _counted(places, lambda start, end: len(data[start:end].decode()))
+
+
+def item_places(array: bytes) -> list[tuple[int, int]]:
+    """The same for its UTF-8."""
+    try:
+        items = _items(array)
+    except (MsgspecError, ValueError, RecursionError):
+        return _scanned_items(array.decode())
+    places: list[tuple[int, int]] = []
+    end = 0
+    for item in items:
+        start = _skip(array, _skip(array, end) + 1)
+        end = start + len(item)
+        places.append((start, end))
+    return places
+
+
+def _scanned_items(array: str) -> list[tuple[int, int]]:
+    """Where items stand in the UTF-8 of an array that only the json module reads."""
+    places: list[tuple[int, int]] = []
     at = _skip(array, _skip(array, 0) + 1)
     while array[at] != "]":
         _, end = _scan(array, at)
-        spans.append((at, end))
+        places.append((at, end))
         at = _skip(array, end)
         if array[at] == ",":
             at = _skip(array, at + 1)
-    return spans
+    return _counted(places, lambda start, end: len(array[start:end].encode()))
 
 
 def replace_items(array: str, changes: Mapping[int, Sequence[str]]) -> str:
@@ -197,7 +282,11 @@ def replace_items(array: str, changes: Mapping[int, Sequence[str]]) -> str:
     return "".join(pieces) + "]"
 
 
-def _skip(text: str, at: int) -> int:
+def _skip(text: str | bytes, at: int) -> int:
+    if isinstance(text, bytes):
+        while text[at] in WHITE_BYTES:
+            at += 1
+        return at
     while text[at] in WHITE:
         at += 1
     return at

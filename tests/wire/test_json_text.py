@@ -194,6 +194,16 @@ def test_of_a_key_that_stands_twice_the_last_counts() -> None:
     assert json.loads(read.replace({"a": "3"})) == {"a": 3}
 
 
+@pytest.mark.parametrize(
+    "first", ['{"x":1,"a":2}', '"x"', "[1,2]", "123456789", '{"x":1,"m":{"x":1,"m":2}}', "12", "5"]
+)
+def test_a_key_that_stands_twice_leads_no_change_astray(first: str) -> None:
+    for other in ("5", "1234567", '{"x":1}', '"m"'):
+        text = f'{{"m":{first},"k":0,"m":{other}}}'
+        assert ObjectText.read(text).replace({"m": '"n"'}) == f'{{"m":{first},"k":0,"m":"n"}}'
+        assert ObjectText.read(text).replace({"k": "1"}) == f'{{"m":{first},"k":1,"m":{other}}}'
+
+
 @given(
     st.lists(VALUES, max_size=5), st.dictionaries(st.integers(0, 4), st.lists(_texts(), max_size=2)), WHITE
 )

@@ -60,7 +60,7 @@ class JsonView:
         if usages:
             changes["usage"] = dumps(shown_usage(usages, self._usage))
         changes["choices"] = dumps([self._choice(last, reader)])
-        return last.replace(changes).encode()
+        return last.replaced(changes)
 
     def _choice(self, last: ObjectText, reader: Reader) -> dict[str, Any]:
         choice = first_choice(last.value) or {}

@@ -278,7 +278,7 @@ class StreamRound:
     def _dressed(self, event: Event, chunk: ObjectText, changes: dict[str, str]) -> bytes:
         """The event in the face of round 1."""
         changes = changes if self._first else {**self._face.fields, **changes}
-        return encode(chunk.replace(changes).encode(), event.name) if changes else event.raw
+        return encode(chunk.replaced(changes), event.name) if changes else event.raw
 
 
 def _is_torn(event: Event) -> bool:

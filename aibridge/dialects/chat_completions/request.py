@@ -5,7 +5,6 @@ text; every other byte goes on as the client sent it.
 """
 
 from collections.abc import Mapping, Sequence
-from copy import copy
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Self
@@ -17,8 +16,11 @@ from aibridge.dialects.chat_completions.json_view import JsonView
 from aibridge.dialects.chat_completions.recalling import put_back, visible_messages
 from aibridge.dialects.chat_completions.relaying import StreamView
 from aibridge.dialects.naming import Names
+from aibridge.dialects.offered import names_of_tools, once_for_tools
 from aibridge.nouns import Result, SendBack, Tool
 from aibridge.wire.json_text import ObjectText, dumps, extend_array, loads
+
+NONE = frozenset[str]()
 
 
 class ChatRequest:
@@ -34,7 +36,8 @@ class ChatRequest:
 
     def _changed(self, **changes: str) -> Self:
         """A copy with further changes; nothing of this one changes."""
-        other = copy(self)
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__)
         other._changes = {**self._changes, **changes}
         return other
 
@@ -53,12 +56,13 @@ class ChatRequest:
     @property
     def body(self) -> bytes:
         """The body for the upstream; the client's own bytes where nothing had to change."""
-        return self._source.replace(self._changes).encode() if self._changes else self._own
+        return self._source.replaced(self._changes) if self._changes else self._own
 
     @property
     def tool_names(self) -> frozenset[str]:
         """Names of the client's own tools, custom ones included."""
-        return frozenset(filter(None, map(_tool_name, self._value.get("tools") or [])))
+        own = self._value.get("tools")
+        return frozenset(filter(None, map(_tool_name, own))) if own else NONE
 
     @property
     def tool_count(self) -> int:
@@ -81,7 +85,7 @@ class ChatRequest:
         changes = {}
         if tools:
             own = self._source.source("tools") if self._value.get("tools") is not None else "[]"
-            changes["tools"] = extend_array(own, map(_tool_text, tools))
+            changes["tools"] = extend_array(own, [_tool_texts(tools)])
         if self.asked.streamed and not _wants_usage(self._value):
             options = self._value.get("stream_options")
             options = options if isinstance(options, dict) else {}
@@ -89,7 +93,7 @@ class ChatRequest:
         if not changes:
             return self
         request = self._changed(**changes)
-        request._injected = frozenset(tool.name for tool in tools)
+        request._injected = names_of_tools(tools)
         return request
 
     def without_usage(self) -> Self:
@@ -130,6 +134,8 @@ class ChatRequest:
 
     def with_units(self, units: Mapping[int, Unit], *, standard: frozenset[int]) -> tuple[Self, int]:
         """What was hidden before, put back at the places of the answers; and how many turns that were."""
+        if not units:
+            return self, 0
         messages, turns = put_back(self._messages, self._value["messages"], units, standard)
         return (self._changed(messages=messages) if turns else self), turns
 
@@ -175,7 +181,7 @@ class ChatRequest:
     def view(self, tools: Sequence[Tool], manner: Manner) -> View:
         """What the client sees, with `tools` hidden."""
         separator, usage = manner.separator, manner.usage
-        names = Names(frozenset(tool.name for tool in tools), self.tool_names)
+        names = Names(names_of_tools(tools), self.tool_names)
         # Joined texts of two turns would not be JSON: then hidden turns' texts are not shown.
         one_text = _wants_json(self._value)
         if not self.asked.streamed:
@@ -208,6 +214,12 @@ def _result_texts(results: Sequence[Result]) -> list[tuple[str, str]]:
     """The results as messages, by call id."""
     messages = [{"role": "tool", "tool_call_id": each.call_id, "content": each.text} for each in results]
     return [(each["tool_call_id"], dumps(each)) for each in messages]
+
+
+@once_for_tools
+def _tool_texts(tools: Sequence[Tool]) -> str:
+    """The tools as they stand in `tools`, without brackets."""
+    return ",".join(map(_tool_text, tools))
 
 
 @lru_cache(maxsize=1024)

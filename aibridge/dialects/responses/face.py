@@ -80,13 +80,13 @@ class Face:
             self.place(draft)
         if not self.counting:
             self.passed(event)
-            return encode(text.replace(changes).encode(), event.name) if changes else event.raw
+            return encode(text.replaced(changes), event.name) if changes else event.raw
         changes = dict(changes)
         if "sequence_number" in text.value:
             changes["sequence_number"] = self.next_number()
         if draft is not None and "output_index" in text.value:
             changes["output_index"] = str(self.place(draft))
-        return encode(text.replace(changes).encode(), event.name)
+        return encode(text.replaced(changes), event.name)
 
     def event(self, kind: str, fields: Mapping[str, Any]) -> bytes:
         """An event of our own."""

@@ -81,7 +81,7 @@ class JsonView:
             ]
             if usages:
                 changes["usage"] = dumps(shown_usage(usages, self._manner.usage))
-        return last.replace(changes).encode() if changes else self.raw
+        return last.replaced(changes) if changes else self.raw
 
     def _shown(self, draft: Draft) -> str | None:
         if not draft.injected:

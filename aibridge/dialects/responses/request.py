@@ -5,13 +5,13 @@ text; every other byte goes on as the client sent it. What is read off the reque
 """
 
 from collections.abc import Mapping, Sequence
-from copy import copy
 from functools import lru_cache
 from typing import Self
 
 from aibridge.dialects.base import Manner, Pointer, Turn, Unit, View, Visible
 from aibridge.dialects.bodies import as_text, bad_request, read_request
 from aibridge.dialects.naming import Names
+from aibridge.dialects.offered import names_of_tools, once_for_tools
 from aibridge.dialects.responses.asked import asked_in, conversation_of, names_of, wants_json
 from aibridge.dialects.responses.echo import Echo
 from aibridge.dialects.responses.hidden import Hidden, outputs_of, texts_of
@@ -39,7 +39,8 @@ class ResponsesRequest:
 
     def _changed(self, **changes: str) -> Self:
         """A copy with further changes; nothing of this one changes."""
-        other = copy(self)
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__)
         other._changes = {**self._changes, **changes}
         return other
 
@@ -59,7 +60,7 @@ class ResponsesRequest:
     @property
     def body(self) -> bytes:
         """The body for the upstream; the client's own bytes where nothing had to change."""
-        return self._source.replace(self._changes).encode() if self._changes else self._own
+        return self._source.replaced(self._changes) if self._changes else self._own
 
     @property
     def tool_names(self) -> frozenset[str]:
@@ -87,8 +88,8 @@ class ResponsesRequest:
         if not tools:
             return self
         own = self._source.source("tools") if self._value.get("tools") is not None else "[]"
-        request = self._changed(tools=extend_array(own, map(_tool_text, tools)))
-        request._injected = frozenset(tool.name for tool in tools)
+        request = self._changed(tools=extend_array(own, [_tool_texts(tools)]))
+        request._injected = names_of_tools(tools)
         return request
 
     def without_usage(self) -> Self:
@@ -207,9 +208,9 @@ class ResponsesRequest:
 
     def view(self, tools: Sequence[Tool], manner: Manner) -> View:
         """What the client sees of the injected `tools` and of all rounds."""
-        names = Names(frozenset(tool.name for tool in tools), self.tool_names)
+        names = Names(names_of_tools(tools), self.tool_names)
         asked = {key: self._source.source(key) for key in ("previous_response_id",) if key in self._changes}
-        echo = Echo(frozenset(tool.name for tool in tools), asked, self._brought)
+        echo = Echo(names_of_tools(tools), asked, self._brought)
         # Texts of two turns would not be JSON: then hidden turns' texts are not shown.
         kind = StreamView if self.asked.streamed else JsonView
         return kind(names, tools, echo, manner, one_text=wants_json(self._value))
@@ -244,6 +245,12 @@ class ResponsesRequest:
 
 def _in_conversation(conversation: str, call_id: str) -> str:
     return f"{conversation} {call_id}"
+
+
+@once_for_tools
+def _tool_texts(tools: Sequence[Tool]) -> str:
+    """The tools as they stand in `tools`, without brackets."""
+    return ",".join(map(_tool_text, tools))
 
 
 @lru_cache(maxsize=1024)
