@@ -8,7 +8,15 @@ import asyncio
 import socket
 from collections.abc import Callable
 
+import structlog
+
 from aibridge import tasks
+
+log = structlog.get_logger(__name__)
+AT_ONCE = 128
+"""Connections of one turn of the loop: others have to be served meanwhile."""
+EXHAUSTED_FOR = 1.0
+"""Seconds without a look after one that found no descriptor or memory free, as asyncio's own server does."""
 
 
 class Accepting:
@@ -20,18 +28,34 @@ class Accepting:
         self._listening.setblocking(False)
         self._taken: set[asyncio.Task[object]] = set()
         self._loop = asyncio.get_running_loop()
-        self._loop.add_reader(self._listening, self._take)
+        self.looking = False
+        """Whether connections are looked for; not for a while where nothing is left to take them with."""
+        self._look()
 
     def close(self) -> None:
         """Take nothing more."""
-        self._loop.remove_reader(self._listening)
+        self._look_away()
         self._listening.close()
 
+    def _look(self) -> None:
+        if self._listening.fileno() >= 0:
+            self.looking = True
+            self._loop.add_reader(self._listening, self._take)
+
+    def _look_away(self) -> None:
+        self.looking = False
+        self._loop.remove_reader(self._listening)
+
     def _take(self) -> None:
-        while True:
+        for _ in range(AT_ONCE):
             try:
-                taken, _ = self._listening.accept()
-            except OSError:  # none waits; and what else may be is the server's to deal with
+                taken, _address = self._listening.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as error:
+                log.warning("no connection can be taken", error=str(error))
+                self._look_away()
+                self._loop.call_later(EXHAUSTED_FOR, self._look)
                 return
             taken.setblocking(False)
             task = tasks.start(self._connect(taken), "connection")

@@ -1,12 +1,15 @@
 """Connections that come together."""
 
 import asyncio
+import os
+import resource
 import socket
 from typing import cast
 
 import pytest
 import uvloop
 
+from aibridge.cli import accepting as accepting_module
 from aibridge.cli.accepting import Accepting
 
 TOGETHER = 64
@@ -85,6 +88,33 @@ def test_a_client_that_has_left_already_harms_nobody() -> None:
             for _ in range(TOGETHER):
                 called(place).close()
             with called(place) as client:
+                assert await asyncio.to_thread(client.recv, 5) == b"hello"
+            accepting.close()
+
+    uvloop.run(take())
+
+
+def test_without_descriptors_the_loop_does_other_work_and_takes_connections_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def take() -> None:
+        monkeypatch.setattr(accepting_module, "EXHAUSTED_FOR", 0.05)
+        looks = 0
+        with listening() as place:
+            accepting = Accepting(place, Greeter)
+            with called(place) as client:
+                client.settimeout(PATIENCE)
+                soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+                free = os.dup(client.fileno())
+                os.close(free)
+                resource.setrlimit(resource.RLIMIT_NOFILE, (free, hard))
+                try:
+                    for _ in range(10 * TURNS):
+                        looks += accepting.looking
+                        await asyncio.sleep(0)
+                finally:
+                    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+                assert looks <= TURNS
                 assert await asyncio.to_thread(client.recv, 5) == b"hello"
             accepting.close()
 
