@@ -30,6 +30,13 @@ class Database(Protocol):
         """What the URL names now; another value means another database."""
         ...
 
+    def time_value(self, seconds: float) -> Any:
+        """A Unix time as the driver takes it; what is later is greater.
+
+        Raises ValueError, OverflowError or OSError for what is no time.
+        """
+        ...
+
     def size(self, connection: Connection) -> int:
         """Bytes that it takes."""
         ...

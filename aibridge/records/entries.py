@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
-from msgspec import to_builtins
+from msgspec import convert, to_builtins
 from msgspec.json import Decoder
 from msgspec.json import Encoder as JsonEncoder
 from msgspec.structs import replace
@@ -29,6 +29,8 @@ TEXTS: Mapping[type, tuple[str, ...]] = {
 }
 """What people and models wrote, and so may hold secrets; beside them the caller's texts."""
 MOST_APART = 10_000
+NUL = b"\\u0000"
+"""As JSON has it; maybe only what looks like it."""
 CALLERS_REMEMBERED = 1024
 """Those that asked last: the same ones ask again and again."""
 
@@ -95,8 +97,9 @@ class Encoder:
 
 
 def decode(payload: bytes) -> Fact:
-    """The fact in `payload`; raises ValueError when there is none."""
-    return _read(payload)
+    """The fact in `payload`, its texts storable; raises ValueError when there is none."""
+    fact = _read(payload)  # which refuses half surrogate pairs
+    return convert(storable_value(to_builtins(fact)), Fact) if NUL in payload else fact
 
 
 @lru_cache

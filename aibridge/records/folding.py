@@ -5,29 +5,31 @@ those behind it.
 """
 
 from collections.abc import Sequence
+from itertools import chain
 
 from aibridge.records import logs
 from aibridge.records.entries import decode
 from aibridge.records.failures import EntryRefused
 from aibridge.records.pricing import NO_PRICES, Prices
-from aibridge.records.rows import Row, rows
+from aibridge.records.rows import Row, RowMaker
 from aibridge.records.store import Store
 
 
 def fold(store: Store, payloads: Sequence[bytes], worker: str, prices: Prices = NO_PRICES) -> int:
     """Fold entries of the journal `worker`; how many were left out. Raises DatabaseFailing."""
-    readable = [found for payload in payloads if (found := _rows(payload, worker, prices)) is not None]
+    maker = RowMaker(worker, prices, store.database.time_value)
+    readable = [found for payload in payloads if (found := _rows(payload, maker)) is not None]
     left_out = len(payloads) - len(readable)
     try:
-        store.write(row for found in readable for row in found)
+        store.write(chain.from_iterable(readable))
     except EntryRefused:
         left_out += sum(not _fold_alone(store, found) for found in readable)
     return left_out
 
 
-def _rows(payload: bytes, worker: str, prices: Prices) -> list[Row] | None:
+def _rows(payload: bytes, maker: RowMaker) -> Sequence[Row] | None:
     try:
-        return list(rows(decode(payload), worker, prices))
+        return maker(decode(payload))
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError, OSError, RecursionError) as error:
         logs.error("a journal entry cannot be read and is left out", error=repr(error))
         return None

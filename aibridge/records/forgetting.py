@@ -6,7 +6,7 @@ they kept beside the records until they ended.
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -29,6 +29,7 @@ OF_EXCHANGES: Mapping[str, Column[str]] = {
 }
 OWNED: Mapping[str, str] = {"user": "user", "caller": "caller", "key_id": "caller"}
 """By which column of what rests beside the records."""
+DEMANDS = sa.select(forgotten).where(forgotten.c.property.in_(list(OF_EXCHANGES)))
 BESIDE: Sequence[Table] = (hidden_turns, answer_ids)
 
 
@@ -77,14 +78,12 @@ def forget(store: "Store", whom: Whom) -> Counter[str]:
     return gone
 
 
-def sweep(connection: Connection, ids: Collection[str]) -> None:
+def sweep(connection: Connection, ids: Callable[[], Collection[str]]) -> None:
     """Delete those of the exchanges `ids` that a demand meets; in the transaction that folded them."""
-    known = forgotten.c.property.in_(OF_EXCHANGES)
-    demands = connection.execute(sa.select(forgotten).where(known)).all()
-    if not demands:
+    if not (demands := connection.execute(DEMANDS).all()):
         return
     meets = sa.or_(*(_meets(each) for each in demands))
-    for some in _batches(list(ids)):
+    for some in _batches(list(ids())):
         among = sa.and_(exchanges.c.id.in_(some), exchanges.c.status != "running")
         if found := list(connection.scalars(sa.select(exchanges.c.id).where(among, meets))):
             for each in demands:

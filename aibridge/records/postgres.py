@@ -6,6 +6,7 @@ journal.
 
 import re
 from collections.abc import Callable, Hashable, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -59,6 +60,10 @@ class Postgres:
     def identity(self) -> Hashable | None:
         """There is one behind the URL."""
         return self.SCHEME
+
+    def time_value(self, seconds: float) -> datetime:
+        """Aware."""
+        return datetime.fromtimestamp(seconds, UTC)
 
     def size(self, connection: Connection) -> int:
         """Bytes on the server's disk."""

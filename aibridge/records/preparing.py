@@ -1,10 +1,10 @@
 """Upserts as the driver takes them, made once: SQLAlchemy would bind each value of each row anew."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import Connection, Dialect, Insert, Table
+from sqlalchemy import Dialect, Insert, Table
 from sqlalchemy.engine.interfaces import DBAPIConnection
 
 Process = Callable[[Any], Any]
@@ -20,11 +20,6 @@ class Prepared:
         self._order = itemgetter(*compiled.positiontup) if compiled.positiontup else None
         processes = {name: _process(dialect, table, name) for name in columns}
         self._processes: Mapping[str, Process] = {name: each for name, each in processes.items() if each}
-
-    def execute(self, connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Write `rows`, which all have the columns."""
-        values = [self.values(row) for row in rows]
-        connection.exec_driver_sql(self.text, values)
 
     def execute_alone(self, connection: DBAPIConnection, row: Mapping[str, Any]) -> None:
         """Write one row and commit, on a connection of the driver: a transaction of SQLAlchemy costs more."""

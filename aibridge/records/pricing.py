@@ -115,7 +115,8 @@ class Prices:
         """
         if usage.source == "missing":
             return UNKNOWN
-        rates, source = self._rates(model, asked, upstream, when.replace(second=0, microsecond=0))
+        minute = when.replace(second=0, microsecond=0) if when.second or when.microsecond else when
+        rates, source = self._rates(model, asked, upstream, minute)
         return UNKNOWN if rates is None else Cost(rates.micros(usage), source)
 
     def _find(

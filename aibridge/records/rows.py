@@ -1,30 +1,41 @@
-"""What an entry of the journal becomes in the database: upserts of rows, each with its columns.
+"""What an entry of the journal becomes in the database: rows of values in the order of their columns.
 
 Keys come from the entry and the start and the end of an exchange set columns of their own, so that
 entries may be folded again, and the two in either order, with the same outcome.
 """
 
-from collections.abc import Iterator
+import json
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
+from msgspec.structs import replace
 from sqlalchemy import Table
 
 from aibridge.facts import AttemptFailed, CallEnded, ExchangeEnded, ExchangeStarted, Fact, RoundEnded
 from aibridge.nouns import Usage
 from aibridge.records.pricing import Prices
-from aibridge.records.storable import storable, storable_value
 from aibridge.records.tables import exchanges, failed_attempts, prompts, thoughts, token_usages, tool_calls
 
-Values = dict[str, Any]
-TOKENS = ("input", "cache_read", "cache_write", "output", "reasoning", "audio_input", "audio_output")
-COUNTS = (
-    *("http_status", "rounds", "attempts", "first_byte_ms", "first_text_ms"),
-    *("upstream_ms", "tools_ms", "recalled_turns"),
+Values = tuple[Any, ...]
+BOTH = ("id", "worker", "status", "upstream")
+"""What start and end of an exchange both say, first among their columns."""
+STARTING = (
+    *("started_at", "caller", "key_id", "client", "user_agent", "session_id", "user", "answers_call_id"),
+    *("api", "path", "model", "streamed", "injected_tools", "unavailable", "left_out", "metadata"),
 )
+ENDING = (
+    *("ended_at", "model_answered", "response_id", "error_code", "error_message", "notes", "overhead_ms"),
+    *("first_byte_ms", "first_text_ms"),
+    *("http_status", "rounds", "attempts", "upstream_ms", "tools_ms", "recalled_turns"),
+)
+TOKENS = ("input", "cache_read", "cache_write", "output", "reasoning", "audio_input", "audio_output")
 LARGEST = (1 << 63) - 1
 LARGEST_SMALL = (1 << 31) - 1
+MINUTES_REMEMBERED = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,135 +43,158 @@ class Upsert:
     """A row that is inserted or, where its key exists, has its columns set, those of `once` excepted."""
 
     table: Table
+    columns: tuple[str, ...]
     once: frozenset[str] = frozenset()
 
 
-STARTED = Upsert(exchanges, once=frozenset({"status", "upstream"}))
-ENDED = Upsert(exchanges, once=frozenset({"worker"}))
-WHOLE = Upsert(exchanges)
-ROUND = Upsert(token_usages)
-CALL = Upsert(tool_calls)
-ATTEMPT = Upsert(failed_attempts)
-PROMPT = Upsert(prompts)
-THOUGHT = Upsert(thoughts)
+STARTED = Upsert(exchanges, BOTH + STARTING, once=frozenset({"status", "upstream"}))
+ENDED = Upsert(exchanges, BOTH + ENDING, once=frozenset({"worker"}))
+WHOLE = Upsert(exchanges, BOTH + ENDING + STARTING)
+ROUND = Upsert(
+    token_usages,
+    (
+        *("exchange_id", "round", *TOKENS),
+        *("response_id", "model", "other", "source", "cost_micros", "price_source"),
+    ),
+)
+CALL = Upsert(
+    tool_calls,
+    (
+        *("exchange_id", "id", "started_at", "injected", "status", "call_id", "server", "tool", "name"),
+        *("arguments", "error", "result", "result_chars", "round", "duration_ms"),
+    ),
+)
+ATTEMPT = Upsert(
+    failed_attempts,
+    (
+        *("exchange_id", "failed_at", "upstream", "model", "code", "error", "key", "again_in_ms"),
+        *("number", "round", "duration_ms"),
+    ),
+)
+PROMPT = Upsert(prompts, ("exchange_id", "text"))
+THOUGHT = Upsert(thoughts, ("exchange_id", "round", "source", "text"))
 UPSERTS = (STARTED, ENDED, ROUND, CALL, ATTEMPT, PROMPT, THOUGHT)
+"""The first column of each says which exchange it is of."""
+STARTED_AT = STARTED.columns.index("started_at")
 Row = tuple[Upsert, Values]
 
 
-def rows(fact: Fact, worker: str, prices: Prices) -> Iterator[Row]:
-    """The rows of `fact`, told in the journal `worker`; raises ValueError, OverflowError, OSError."""
-    match fact:
-        case ExchangeStarted():
-            return _started(fact, worker)
-        case RoundEnded():
-            return _round(fact, prices)
-        case CallEnded():
-            return _call(fact)
-        case AttemptFailed():
-            return _attempt(fact)
-        case ExchangeEnded():
-            return _ended(fact, worker)
+def whole(started: Values, ended: Values) -> Values:
+    """Values of WHOLE from those of STARTED and ENDED."""
+    return ended + started[len(BOTH) :]
 
 
-def _started(fact: ExchangeStarted, worker: str) -> Iterator[Row]:
-    caller = fact.caller
-    values = {
-        "id": fact.exchange_id,
-        "worker": worker,
-        "status": "running",
-        "started_at": _time(fact.started_at),
-        "caller": _text(caller.id),
-        "streamed": fact.streamed,
-        "injected_tools": _small(fact.injected_tools),
-        "unavailable": storable_value(fact.unavailable) or None,
-        "left_out": storable_value(fact.left_out) or None,
-        "metadata": storable_value(fact.metadata),
-        **_texts(caller, "key_id", "client", "user_agent", "session_id"),
-        **_texts(fact, "user", "answers_call_id", "api", "path", "model", "upstream"),
-    }
-    yield STARTED, values
-    if fact.prompt is not None:
-        yield PROMPT, {"exchange_id": fact.exchange_id, "text": _text(fact.prompt)}
+class RowMaker:
+    """Makes the rows of facts that are told in the journal `worker`."""
+
+    def __init__(self, worker: str, prices: Prices, time_value: Callable[[float], Any]) -> None:
+        """`time_value`: a Unix time as the database's driver takes it."""
+        self._worker, self._prices, self._time = worker, prices, time_value
+        self._makers: Mapping[type, Callable[[Any], tuple[Row, ...]]] = {
+            ExchangeStarted: self._started,
+            RoundEnded: self._round,
+            CallEnded: self._call,
+            AttemptFailed: self._attempt,
+            ExchangeEnded: self._ended,
+        }
+
+    def __call__(self, fact: Fact) -> tuple[Row, ...]:
+        """The rows of `fact`, whose texts are storable; raises ValueError, OverflowError, OSError."""
+        return self._makers[type(fact)](fact)
+
+    def _started(self, fact: ExchangeStarted) -> tuple[Row, ...]:
+        caller = fact.caller
+        values = (
+            *(fact.exchange_id, self._worker, "running", fact.upstream, self._time(fact.started_at)),
+            *(caller.id, caller.key_id, caller.client, caller.user_agent, caller.session_id),
+            *(fact.user, fact.answers_call_id, fact.api, fact.path, fact.model, fact.streamed),
+            _small(fact.injected_tools),
+            _json(fact.unavailable or None),
+            _json(fact.left_out or None),
+            _json(fact.metadata),
+        )
+        if fact.prompt is None:
+            return ((STARTED, values),)
+        return (STARTED, values), (PROMPT, (fact.exchange_id, fact.prompt))
+
+    def _round(self, fact: RoundEnded) -> tuple[Row, ...]:
+        tokens, usage = _tokens(fact.usage)
+        ended = time.time() if fact.ended_at is None else fact.ended_at
+        cost = self._prices.cost(fact.model, fact.upstream, usage, _minute(ended // 60), fact.asked)
+        number = _small(fact.round)
+        values = (
+            fact.exchange_id,
+            number,
+            *tokens,
+            fact.response_id,
+            fact.model,
+            _json(usage.other or None),
+            usage.source,
+            None if cost.source == "unknown" else min(cost.micros, LARGEST),
+            cost.source,
+        )
+        if not fact.thought:
+            return ((ROUND, values),)
+        return (ROUND, values), (THOUGHT, (fact.exchange_id, number, None, fact.thought))
+
+    def _call(self, fact: CallEnded) -> tuple[Row, ...]:
+        values = (
+            *(fact.exchange_id, fact.id, self._time(fact.started_at), fact.injected, fact.status),
+            *(fact.call_id, fact.server, fact.tool, fact.name, fact.arguments, fact.error, fact.result),
+            _small(fact.result_chars),
+            *_smalls(fact.round, fact.duration_ms),
+        )
+        return ((CALL, values),)
+
+    def _attempt(self, fact: AttemptFailed) -> tuple[Row, ...]:
+        failure = fact.failure
+        values = (
+            *(fact.exchange_id, self._time(fact.failed_at), failure.upstream, failure.model),
+            *(failure.code, failure.error, failure.key, _small(failure.again_in_ms)),
+            *_smalls(fact.number, fact.round, failure.duration_ms),
+        )
+        return ((ATTEMPT, values),)
+
+    def _ended(self, fact: ExchangeEnded) -> tuple[Row, ...]:
+        values = (
+            *(fact.exchange_id, self._worker, fact.status, fact.upstream, self._time(fact.ended_at)),
+            *(fact.model, fact.response_id, fact.error_code, fact.error_message, fact.notes),
+            *(fact.overhead_ms, _small(fact.first_byte_ms), _small(fact.first_text_ms)),
+            *_smalls(
+                *(fact.http_status, fact.rounds, fact.attempts),
+                *(fact.upstream_ms, fact.tools_ms, fact.recalled_turns),
+            ),
+        )
+        return ((ENDED, values),)
 
 
-def _round(fact: RoundEnded, prices: Prices) -> Iterator[Row]:
-    tokens = {name: _count(getattr(fact.usage, name)) for name in TOKENS}
-    usage = Usage(**tokens, other=fact.usage.other, source=fact.usage.source)
-    when = datetime.now(UTC) if fact.ended_at is None else _time(fact.ended_at)
-    cost = prices.cost(_text(fact.model), _text(fact.upstream), usage, when, _text(fact.asked))
-    key = {"exchange_id": fact.exchange_id, "round": _small(fact.round)}
-    values = {
-        **key,
-        "other": storable_value(usage.other) or None,
-        "source": usage.source,
-        "cost_micros": None if cost.source == "unknown" else min(cost.micros, LARGEST),
-        "price_source": cost.source,
-        **tokens,
-        **_texts(fact, "response_id", "model"),
-    }
-    yield ROUND, values
-    if fact.thought:
-        yield THOUGHT, {**key, "source": None, "text": _text(fact.thought)}
+@lru_cache(MINUTES_REMEMBERED)
+def _minute(number: float) -> datetime:
+    """The minute `number` since 1970."""
+    return datetime.fromtimestamp(number * 60, UTC)
 
 
-def _call(fact: CallEnded) -> Iterator[Row]:
-    values = {
-        "id": fact.id,
-        "exchange_id": fact.exchange_id,
-        "round": _small(fact.round),
-        "injected": fact.injected,
-        "started_at": _time(fact.started_at),
-        "duration_ms": _small(fact.duration_ms),
-        "result_chars": _small(fact.result_chars),
-        **_texts(fact, "status", "call_id", "server", "tool", "name", "arguments", "error", "result"),
-    }
-    yield CALL, values
+def _json(value: Any) -> str | None:
+    return None if value is None else json.dumps(value)
 
 
-def _attempt(fact: AttemptFailed) -> Iterator[Row]:
-    failure = fact.failure
-    values = {
-        "exchange_id": fact.exchange_id,
-        "number": _small(fact.number),
-        "round": _small(fact.round),
-        "failed_at": _time(fact.failed_at),
-        "duration_ms": _small(failure.duration_ms),
-        "again_in_ms": _small(failure.again_in_ms),
-        **_texts(failure, "upstream", "model", "code", "error", "key"),
-    }
-    yield ATTEMPT, values
+def _tokens(usage: Usage) -> tuple[tuple[int, ...], Usage]:
+    """Tokens: never negative, no provider's nonsense beyond 64 bits; and the usage with these."""
+    tokens: tuple[int, ...] = (
+        *(usage.input, usage.cache_read, usage.cache_write, usage.output),
+        *(usage.reasoning, usage.audio_input, usage.audio_output),
+    )
+    if min(tokens) >= 0 and max(tokens) <= LARGEST:
+        return tokens, usage
+    tokens = tuple(min(max(each, 0), LARGEST) for each in tokens)
+    return tokens, replace(usage, **dict(zip(TOKENS, tokens, strict=True)))
 
 
-def _ended(fact: ExchangeEnded, worker: str) -> Iterator[Row]:
-    values = {
-        "id": fact.exchange_id,
-        "worker": worker,
-        "ended_at": _time(fact.ended_at),
-        "status": fact.status,
-        "overhead_ms": fact.overhead_ms,
-        "model_answered": _text(fact.model),
-        **{name: _small(getattr(fact, name)) for name in COUNTS},
-        **_texts(fact, "response_id", "error_code", "error_message", "notes", "upstream"),
-    }
-    yield ENDED, values
-
-
-def _texts(noun: object, *names: str) -> Values:
-    return {name: _text(getattr(noun, name)) for name in names}
-
-
-def _text(value: str | None) -> str | None:
-    return None if value is None else storable(value)
-
-
-def _time(seconds: float) -> datetime:
-    return datetime.fromtimestamp(seconds, UTC)
-
-
-def _count(value: int) -> int:
-    """Tokens: never negative, no provider's nonsense beyond 64 bits."""
-    return min(max(value, 0), LARGEST)
+def _smalls(*values: int) -> tuple[int, ...]:
+    if min(values) >= 0 and max(values) <= LARGEST_SMALL:
+        return values
+    return tuple(min(max(each, 0), LARGEST_SMALL) for each in values)
 
 
 def _small(value: int | None) -> int | None:
-    return None if value is None else min(max(value, 0), LARGEST_SMALL)
+    return value if value is None or 0 <= value <= LARGEST_SMALL else _smalls(value)[0]

@@ -4,6 +4,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Hashable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from aibridge.records.files import FILE_MODE, make_folder
 
 BUSY_MS = 2000
 """How long one statement waits for another process's transaction."""
+ZONE = len("+00:00")
 PATIENCE = 15.0
 """Seconds that opening waits for a database that another process holds."""
 
@@ -60,6 +62,10 @@ class Sqlite:
         except OSError:
             return None
         return found.st_dev, found.st_ino
+
+    def time_value(self, seconds: float) -> str:
+        """As `tables.UtcTime` keeps it."""
+        return datetime.fromtimestamp(seconds, UTC).isoformat(" ", "microseconds")[:-ZONE]
 
     def size(self, connection: Connection) -> int:
         """Bytes of the file and of what was not yet moved into it."""

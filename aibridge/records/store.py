@@ -18,17 +18,18 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from aibridge.config import DatabaseUrl
 from aibridge.masking import mask
 from aibridge.records import engines
+from aibridge.records.bulk import Bulk
 from aibridge.records.databases import open_database
-from aibridge.records.deleting import KEYS
 from aibridge.records.failures import DatabaseFailing, EntryRefused, RecordsError
 from aibridge.records.forgetting import sweep
 from aibridge.records.migrations import is_current
 from aibridge.records.preparing import Prepared
-from aibridge.records.rows import ENDED, STARTED, UPSERTS, WHOLE, Row, Upsert, Values
+from aibridge.records.rows import ENDED, STARTED, STARTED_AT, UPSERTS, WHOLE, Row, Upsert, Values, whole
 from aibridge.records.summaries import outdate, past_days
 from aibridge.records.tables import exchanges, settings
 
 CALLERS = "caller_secret"
+DAY = len("2026-01-01")
 FAILING = (DBAPIError, PoolTimeout, OSError)
 
 
@@ -40,7 +41,7 @@ class Store:
         self.engine = self.database.engine
         self._reading = engines.reading(self.engine)
         self._prepared: Hashable | None = None
-        self._statements: dict[tuple[Upsert, tuple[str, ...]], Prepared] = {}
+        self._bulks: dict[Upsert, Bulk] = {}
 
     @property
     def exists(self) -> bool:
@@ -68,14 +69,14 @@ class Store:
         groups: dict[Upsert, list[Values]] = {upsert: [] for upsert in UPSERTS}
         for upsert, values in rows:
             groups[upsert].append(values)
-        changed = _past_days(groups)
+        changed = self._past_days(groups)
         with self.writing() as connection:
             self.database.with_folders(connection)
             outdate(connection, changed)
             for upsert, group in _joined(groups).items():
                 if group:
-                    self._statement(upsert, group[0]).execute(connection, group)
-            sweep(connection, _exchanges_of(groups))
+                    self._bulk(upsert).write(connection, group)
+            sweep(connection, lambda: _exchanges_of(groups))
 
     def interrupt(self, worker: str) -> int:
         """Mark what still runs of the ended process `worker` as interrupted; how many there were.
@@ -92,7 +93,7 @@ class Store:
             self.database.with_folders(connection)
             ids = list(connection.scalars(sa.select(exchanges.c.id).where(ran)))
             connection.execute(sa.update(exchanges).where(ran).values(ending))
-            sweep(connection, ids)
+            sweep(connection, lambda: ids)
         return len(ids)
 
     def caller_secret(self, offered: bytes | None = None) -> bytes:
@@ -177,44 +178,39 @@ class Store:
         with self.engine.begin() as connection:
             connection.execute(engines.insert_once(self.engine.dialect.name, settings), row)
 
-    def _statement(self, upsert: Upsert, values: Values) -> Prepared:
-        key = upsert, tuple(values)
-        if key not in self._statements:
-            dialect = self.engine.dialect
-            statement = engines.upsert(dialect.name, upsert.table, values.keys(), upsert.once)
-            self._statements[key] = Prepared(dialect, statement, upsert.table, values.keys())
-        return self._statements[key]
+    def _bulk(self, upsert: Upsert) -> Bulk:
+        if upsert not in self._bulks:
+            self._bulks[upsert] = Bulk(self.engine.dialect, upsert)
+        return self._bulks[upsert]
+
+    def _past_days(self, groups: Mapping[Upsert, list[Values]]) -> set[str]:
+        """The past days to which the rows belong: by the exchange's id, and by when it says that it began."""
+        now = datetime.now(UTC)
+        today = self.database.time_value(datetime(now.year, now.month, now.day, tzinfo=UTC).timestamp())
+        began = [values[STARTED_AT] for values in groups[STARTED]]
+        days = past_days([values[0] for group in groups.values() for values in group], now)
+        if began and min(began) < today:
+            days |= {str(each)[:DAY] for each in began if each < today}
+        return days
 
 
 def _joined(groups: Mapping[Upsert, list[Values]]) -> Mapping[Upsert, list[Values]]:
     """The groups with one row for exchanges that began and ended in them."""
-    ended = {row["id"]: row for row in groups[ENDED]}
-    started: list[Values] = []
-    whole: list[Values] = []
-    for row in groups[STARTED]:
-        ending = ended.pop(row["id"], None)
+    ended = {values[0]: values for values in groups[ENDED]}
+    began: list[Values] = []
+    both: list[Values] = []
+    for values in groups[STARTED]:
+        ending = ended.pop(values[0], None)
         if ending is None:
-            started.append(row)
+            began.append(values)
         else:
-            whole.append(row | ending)
-    return {**groups, STARTED: started, WHOLE: whole, ENDED: list(ended.values())}
+            both.append(whole(values, ending))
+    return {**groups, STARTED: began, WHOLE: both, ENDED: list(ended.values())}
 
 
 def _exchanges_of(groups: Mapping[Upsert, list[Values]]) -> set[str]:
     """The exchanges to which the rows belong."""
-    return {
-        values[KEYS[upsert.table].name]
-        for upsert, group in groups.items()
-        if upsert.table in KEYS
-        for values in group
-    }
-
-
-def _past_days(groups: Mapping[Upsert, list[Values]]) -> set[str]:
-    """The past days to which the rows belong."""
-    ids = (row.get("exchange_id") or row["id"] for group in groups.values() for row in group)
-    times = (row["started_at"] for row in groups[STARTED])
-    return past_days(ids, times, datetime.now(UTC))
+    return {values[0] for group in groups.values() for values in group}
 
 
 @contextmanager

@@ -5,7 +5,7 @@ A day is summarised when no exchange of it runs. What changes its rows later say
 differs from its rows; a day without one is counted from the rows.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -121,16 +121,15 @@ def outdate_of(connection: Connection, *which: ColumnElement[bool]) -> None:
     outdate(connection, [day for day in days if day is not None])
 
 
-def past_days(ids: Iterable[str], times: Iterable[datetime], now: datetime) -> set[str]:
-    """The days before `now`'s to which exchanges with these ids, or that started at these times, belong.
+def past_days(ids: Collection[str], now: datetime) -> set[str]:
+    """The days before `now`'s to which exchanges with these ids belong.
 
     Ids tell their time (UUIDv7); what is no such id is taken to be of today.
     """
-    today = datetime(now.year, now.month, now.day, tzinfo=UTC)
-    first = id_at(today)
-    days = {_id_day(each) for each in ids if each < first}
-    days |= {str(each.date()) for each in times if each < today}
-    return {day for day in days if day is not None}
+    first = id_at(datetime(now.year, now.month, now.day, tzinfo=UTC))
+    if not ids or min(ids) >= first:
+        return set()
+    return {day for each in ids if each < first and (day := _id_day(each)) is not None}
 
 
 def id_at(when: datetime) -> str:
