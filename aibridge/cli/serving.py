@@ -5,6 +5,7 @@ one to each process of a group: the supervisor says when the grace ends, and its
 """
 
 import asyncio
+import gc
 import signal
 import socket
 from collections.abc import Callable
@@ -62,6 +63,7 @@ class Serving(uvicorn.Server):
             asyncio.get_running_loop().add_reader(self._channel, self._hear)
         if self._app.can_reload and hasattr(signal, "SIGHUP"):
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reload)
+        gc.freeze()  # what is loaded by now stays: to look it through again would hold up requests for 0.1 s
         self._started_up()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
