@@ -20,7 +20,6 @@ from aibridge.bridge.keeping import Keeping
 from aibridge.bridge.limits import Limits
 from aibridge.bridge.memory import Memory, Remembering
 from aibridge.bridge.pointing import Pointing
-from aibridge.bridge.ports import RecallStore
 from aibridge.bridge.recall import Recall
 from aibridge.bridge.translating import Translations
 from aibridge.config import Config
@@ -82,7 +81,7 @@ class Rooms:
     bridge: Bridge
     endpoint: tools.Endpoint
     models: upstreams.ModelList
-    hidden: RecallStore | None
+    hidden: Remembering | None
     """Where hidden turns rest."""
 
     @property
@@ -135,7 +134,7 @@ def _bridge(
     before: Rooms | None,
     toolbox: tools.Toolbox,
     router: upstreams.Router,
-    hidden: RecallStore | None,
+    hidden: Remembering | None,
 ) -> Bridge:
     settings, answers = config.bridge, lasting.recorder.answer_ids()
     return Bridge(
@@ -152,7 +151,7 @@ def _bridge(
     )
 
 
-def _recall_store(config: Config, recorder: records.Recording, before: Rooms | None) -> RecallStore | None:
+def _recall_store(config: Config, recorder: records.Recording, before: Rooms | None) -> Remembering | None:
     """Where hidden turns rest: beside the records, in the process alone, or nowhere.
 
     What is kept in the process outlives a reload.
@@ -163,4 +162,4 @@ def _recall_store(config: Config, recorder: records.Recording, before: Rooms | N
     if wanted == "off":
         return None
     shared = recorder.hidden_turns() if wanted == "on" else None
-    return Memory() if shared is None else Remembering(shared)
+    return Remembering(Memory() if shared is None else shared)

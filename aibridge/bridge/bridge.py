@@ -5,13 +5,14 @@ from dataclasses import dataclass, field
 import structlog
 from msgspec import Struct
 
+from aibridge.bridge.answers import Whose
 from aibridge.bridge.exchange import Exchange
 from aibridge.bridge.keeping import Owner
 from aibridge.bridge.limits import Limits
 from aibridge.bridge.plan import Plan, prepare
 from aibridge.bridge.pointing import Pointing
 from aibridge.bridge.ports import HeaderPairs, Router, Toolbox, Tracing, Upstream
-from aibridge.bridge.recall import Recall, Whose
+from aibridge.bridge.recall import Recall
 from aibridge.bridge.story import Story
 from aibridge.bridge.translating import Translations
 from aibridge.dialects.base import CallsShown, Dialect, Manner, Request, UsageShown

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import structlog
 
+from aibridge.bridge.beginnings import Beginnings
 from aibridge.bridge.ports import RecallStore
 
 log = structlog.get_logger(__name__)
@@ -68,36 +69,44 @@ def _size(content: bytes | None) -> int:
 
 
 class Remembering:
-    """In front of a shared store: asks it only for keys that are not known to be absent."""
+    """In front of a store: asks it only for keys that are not known to be absent."""
 
     def __init__(self, store: RecallStore) -> None:
+        self.beginnings = Beginnings()
         self._store = store
         self._spare = Memory()
         self._absent: OrderedDict[bytes, None] = OrderedDict()
         self._fails = False
 
-    async def get(self, keys: Sequence[bytes]) -> Mapping[bytes, bytes]:
-        """What the store has under `keys`."""
-        open_ = [key for key in keys if key not in self._absent]
+    async def get(self, keys: Sequence[bytes]) -> Mapping[bytes, bytes | None]:
+        """What the store has under `keys`: None is nothing, for ever; keys it cannot tell of are left out."""
         spare = await self._spare.get(keys)
+        told: dict[bytes, bytes | None] = dict.fromkeys(key for key in keys if key in self._absent)
         try:
-            found = {**(await self._store.get(open_) if open_ else {}), **spare}
+            told.update(await self._ask([key for key in keys if key not in told]))
         except Exception as error:  # an answer without its hidden turns beats none
             self._failed("hidden turns cannot be read and are not put back for now", error)
-            return spare
-        self._works()
-        for key in open_:
+        else:
+            self._works()
+        return {**told, **spare}
+
+    async def _ask(self, keys: Sequence[bytes]) -> Mapping[bytes, bytes | None]:
+        """What the store says of `keys`."""
+        found = await self._store.get(keys) if keys else {}
+        for key in keys:
             if key not in found:
                 self._absent[key] = None
         while len(self._absent) > MOST_UNKNOWN:
             self._absent.popitem(last=False)
-        return found
+        return {**dict.fromkeys(keys), **found}
 
     async def put(
         self, key: bytes, content: bytes, *, newest_wins: bool, caller: str = "", user: str | None = None
     ) -> None:
         """Keep `content` in the store; in the process where the store fails."""
-        self._absent.pop(key, None)
+        if key in self._absent:  # an answer of the same words hid nothing
+            del self._absent[key]
+            self.beginnings.forget()
         try:
             await self._store.put(key, content, newest_wins=newest_wins, caller=caller, user=user)
         except Exception as error:  # the client waits for its answer

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
+from aibridge.bridge.answers import Whose
 from aibridge.bridge.limits import Limits
 from aibridge.bridge.ports import HeaderPairs, Upstream
-from aibridge.bridge.recall import Recall, Whose
+from aibridge.bridge.recall import Recall
 from aibridge.dialects.base import Dialect, Manner, Request
 from aibridge.nouns import Quirks, Tool
 

@@ -10,9 +10,9 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 
+from aibridge.bridge.answers import Whose
 from aibridge.bridge.lately import Lately
 from aibridge.bridge.ports import AnswerStore
-from aibridge.bridge.recall import Whose
 from aibridge.dialects.base import Pointer, Request
 
 

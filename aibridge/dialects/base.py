@@ -243,8 +243,13 @@ class Request(Protocol):
         """The request of a last round, in which the model shall answer instead of calling `tools`."""
         ...
 
-    def visible(self) -> list[tuple[int, Visible]]:
-        """The client's messages that count for recall (no system messages), with their places."""
+    @property
+    def history(self) -> bytes:
+        """The client's messages as it sent them, a JSON array; empty where none is an answer for recall."""
+        ...
+
+    def visible(self, start: int = 0) -> list[tuple[int, Visible]]:
+        """Those that count (no system messages), with their places; from `start` on, one of these."""
         ...
 
     def with_units(self, units: Mapping[int, Unit], *, standard: frozenset[int]) -> tuple[Self, int]:

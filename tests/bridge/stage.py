@@ -13,6 +13,7 @@ from aibridge import config as configuration
 from aibridge import tools, upstreams
 from aibridge.bridge.bridge import Bridge
 from aibridge.bridge.limits import Limits
+from aibridge.bridge.memory import Remembering
 from aibridge.bridge.ports import RecallStore
 from aibridge.bridge.recall import Recall
 from aibridge.demo.judging import objection_to
@@ -157,18 +158,25 @@ def events_of(stream: bytes) -> list[bytes]:
     return [event for event in events if event.strip() and not event.startswith(b":")]
 
 
+Store = RecallStore | Remembering
+
+
+def _remembering(store: Store | None) -> Remembering | None:
+    return Remembering(store) if store is not None and not isinstance(store, Remembering) else store
+
+
 class Stage:
     """A bridge whose parts stay, and whose upstream is scripted anew for each exchange."""
 
     def __init__(
         self,
         toolbox: tools.Toolbox,
-        store: RecallStore | None = None,
+        store: Store | None = None,
         limits: Limits | None = None,
         recall_limit: int = 200_000,
     ) -> None:
         self._toolbox, self._limits = toolbox, limits or Limits()
-        self._recall = Recall(store, recall_limit)
+        self._recall = Recall(_remembering(store), recall_limit)
 
     async def ask(
         self,
@@ -193,7 +201,7 @@ class Stage:
         _assert_one_ending(seen)
         return seen
 
-    def beside(self, store: RecallStore | None, recall_limit: int = 200_000) -> "Stage":
+    def beside(self, store: Store | None, recall_limit: int = 200_000) -> "Stage":
         """Another bridge with the same tools and another memory."""
         return Stage(self._toolbox, store, self._limits, recall_limit)
 
@@ -260,7 +268,7 @@ def _assert_one_ending(seen: Seen) -> None:
 @asynccontextmanager
 async def staged(
     servers: Mapping[str, object],
-    store: RecallStore | None = None,
+    store: Store | None = None,
     limits: Limits | None = None,
     recall_limit: int = 200_000,
 ) -> AsyncIterator[Stage]:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from aibridge.bridge.limits import Limits
-from aibridge.bridge.memory import Memory
+from aibridge.bridge.memory import Memory, Remembering
 from aibridge.wire.sse import LONGEST_EVENT
 from tests.bridge.clock import FAILED, Clock
 from tests.bridge.saying import DONE, Said, Turn, chunk, event, events, replies, reply, tool
@@ -163,7 +163,7 @@ def test_a_round_that_is_cut_after_its_usage_has_the_upstreams_figures() -> None
     assert (told.usage.source, told.usage.input, told.usage.output) == ("provider", 7, 1)
 
 
-class _Broken(Memory):
+class _Broken(Remembering):
     """A bug in the middle of an exchange."""
 
     async def put(
@@ -174,7 +174,7 @@ class _Broken(Memory):
 
 def test_a_bug_of_ours_is_an_error_too_and_says_no_more() -> None:
     async def play() -> Seen:
-        async with staged({"time": Clock().server}, _Broken()) as stage:
+        async with staged({"time": Clock().server}, _Broken(Memory())) as stage:
             return await stage.ask(_body(), Upstream(replies(HIDDEN, Turn("Noon."))))
 
     seen = asyncio.run(play())

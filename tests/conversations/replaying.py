@@ -18,7 +18,7 @@ from aibridge import config as configuration
 from aibridge import tools, upstreams
 from aibridge.bridge.bridge import Bridge
 from aibridge.bridge.limits import Limits
-from aibridge.bridge.memory import Memory
+from aibridge.bridge.memory import Memory, Remembering
 from aibridge.bridge.pointing import Pointing
 from aibridge.bridge.recall import Recall
 from aibridge.dialects import DIALECTS
@@ -106,7 +106,7 @@ def exchanges(folder: Path) -> list[Path]:
 class Keeping:
     """What outlives the exchanges of a conversation."""
 
-    recall: Recall = field(default_factory=lambda: Recall(Memory()))
+    recall: Recall = field(default_factory=lambda: Recall(Remembering(Memory())))
     pointing: Pointing = field(default_factory=Pointing)
 
 

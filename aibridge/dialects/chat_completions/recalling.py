@@ -17,11 +17,16 @@ from aibridge.wire.json_text import dumps, item_spans, loads, replace_items
 SYSTEM = ("system", "developer")
 
 
-def visible_messages(messages: Sequence[Any]) -> list[tuple[int, Visible]]:
-    """The messages that count, with their places."""
+def has_answer(messages: Sequence[Any]) -> bool:
+    """Whether an answer is among the messages."""
+    return any(isinstance(each, dict) and each.get("role") == "assistant" for each in reversed(messages))
+
+
+def visible_messages(messages: Sequence[Any], start: int = 0) -> list[tuple[int, Visible]]:
+    """The messages that count, with their places, from `start` on."""
     return [
         (at, visible_message(message))
-        for at, message in enumerate(messages)
+        for at, message in enumerate(messages[start:], start)
         if isinstance(message, dict) and message.get("role") not in SYSTEM
     ]
 

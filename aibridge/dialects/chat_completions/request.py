@@ -13,7 +13,7 @@ from aibridge.dialects.base import Asked, Manner, Pointer, Turn, Unit, View, Vis
 from aibridge.dialects.bodies import as_text, bad_request, read_request
 from aibridge.dialects.chat_completions.history import said, unknown_fields
 from aibridge.dialects.chat_completions.json_view import JsonView
-from aibridge.dialects.chat_completions.recalling import put_back, visible_messages
+from aibridge.dialects.chat_completions.recalling import has_answer, put_back, visible_messages
 from aibridge.dialects.chat_completions.relaying import StreamView
 from aibridge.dialects.naming import Names
 from aibridge.dialects.offered import names_of_tools, once_for_tools
@@ -128,9 +128,17 @@ class ChatRequest:
         choice = dumps(self._value.get("tool_choice"))
         return request._changed(tool_choice='"auto"') if any(name in choice for name in named) else request
 
-    def visible(self) -> list[tuple[int, Visible]]:
+    @property
+    def history(self) -> bytes:
+        """The client's messages as it sent them; nothing where no answer is among them."""
+        if not has_answer(self._value["messages"]):
+            return b""
+        start, end = self._source.place("messages")
+        return self._source.data[start:end]
+
+    def visible(self, start: int = 0) -> list[tuple[int, Visible]]:
         """The client's messages that count for recall, with their places."""
-        return visible_messages(self._value["messages"])
+        return visible_messages(self._value["messages"], start)
 
     def with_units(self, units: Mapping[int, Unit], *, standard: frozenset[int]) -> tuple[Self, int]:
         """What was hidden before, put back at the places of the answers; and how many turns that were."""

@@ -43,11 +43,14 @@ def referred(item_id: str) -> str:
     return f"item:{item_id}"
 
 
-def visible_groups(items: Sequence[Any]) -> list[Group]:
-    """The turns among a client's items: of the user, of the assistant, and each answer to a call."""
+def visible_groups(items: Sequence[Any], start: int = 0) -> list[Group]:
+    """The turns among a client's items: of the user, of the assistant, and each answer to a call.
+
+    Those from `start` on, where one begins.
+    """
     groups: list[Group] = []
     begun: int | None = None
-    for at, item in enumerate([*items, {"role": "system"}]):
+    for at, item in enumerate([*items[start:], {"role": "system"}], start):
         role = _role(item)
         if role == "assistant":
             begun = at if begun is None else begun

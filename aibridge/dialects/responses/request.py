@@ -131,14 +131,19 @@ class ResponsesRequest:
         choice = dumps(self._value.get("tool_choice"))
         return request._changed(tool_choice='"auto"') if any(name in choice for name in named) else request
 
-    def visible(self) -> list[tuple[int, Visible]]:
-        """The client's turns that count for recall, with the places of their first items.
+    @property
+    def history(self) -> bytes:
+        """The client's items as it sent them; none where the upstream keeps them."""
+        if self._kept_upstream or not isinstance(self._value.get("input"), list):
+            return b""
+        start, end = self._source.place("input")
+        return self._source.data[start:end]
 
-        None where the upstream keeps what was said: then the client does not send it back.
-        """
+    def visible(self, start: int = 0) -> list[tuple[int, Visible]]:
+        """The client's turns that count for recall, with the places of their first items."""
         if self._kept_upstream or not isinstance(self._value.get("input"), list):
             return []
-        return [(group.start, group.visible) for group in visible_groups(self._value["input"])]
+        return [(group.start, group.visible) for group in visible_groups(self._value["input"], start)]
 
     def with_units(self, units: Mapping[int, Unit], *, standard: frozenset[int]) -> tuple[Self, int]:
         """What was hidden before, put back at the places of the answers; and how many turns that were."""
