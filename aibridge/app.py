@@ -7,7 +7,6 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
@@ -223,7 +222,7 @@ class App:
 
     def _price(self, fact: RoundEnded) -> int:
         """Micro-dollars of a round, as the records price it."""
-        when = datetime.fromtimestamp(fact.ended_at or time.time(), UTC)
+        when = records.minute_of(fact.ended_at or time.time())
         return self.prices.cost(fact.model, fact.upstream, fact.usage, when, fact.asked).micros
 
     def rooms(self) -> Rooms:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from aibridge.config import Records
 from aibridge.records.asking import Asking
 from aibridge.records.failures import DatabaseFailing, RecordsError
-from aibridge.records.pricing import NO_PRICES, Prices, prices_of
+from aibridge.records.pricing import NO_PRICES, Prices, minute_of, prices_of
 from aibridge.records.recorder import Recorder
 from aibridge.records.unrecorded import Unrecorded
 
@@ -22,6 +22,7 @@ __all__ = [
     "Recorder",
     "Recording",
     "RecordsError",
+    "minute_of",
     "open_key_shelf",
     "open_records",
     "open_tool_shelf",

@@ -5,9 +5,10 @@ per million tokens are micro-dollars per token. An unknown model costs nothing a
 """
 
 import threading
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import ROUND_HALF_UP, Decimal
 from fnmatch import fnmatchcase
 from functools import cached_property, lru_cache
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 PriceSource = Literal["config", "genai-prices", "unknown"]
 MODELS_REMEMBERED = 4096
 """Clients may ask for any name; what was found for the last ones is kept."""
+MINUTES_REMEMBERED = 64
 NONE = Decimal(0)
 
 
@@ -89,6 +91,16 @@ class Rates:
         return int(cost.to_integral_value(ROUND_HALF_UP))
 
 
+def minute_of(seconds: float) -> datetime:
+    """When prices are asked for, of a Unix time: the minute, the same object for all of its rounds."""
+    return _minute(seconds // 60)
+
+
+@lru_cache(MINUTES_REMEMBERED)
+def _minute(number: float) -> datetime:
+    return datetime.fromtimestamp(number * 60, UTC)
+
+
 def _written_for_an_hour(usage: Usage) -> int:
     """Anthropic's part of the cache writes that rests for an hour, and costs more."""
     told = usage.other.get("cache_creation")
@@ -133,7 +145,12 @@ class Prices:
 
     def load_ahead(self) -> None:
         """Load the list beside what else happens, so that no request waits for it; returns at once."""
-        threading.Thread(target=lambda: self._list, name="aibridge-prices", daemon=True).start()
+        threading.Thread(target=self._load, name="aibridge-prices", daemon=True).start()
+
+    def _load(self) -> None:
+        """The list, and whose prices each upstream has: the first look for these costs 15 ms."""
+        for name, url in self._urls.items():
+            self._list.rates("", name, url, minute_of(time.time()))
 
     @cached_property
     def _list(self) -> "PriceList":

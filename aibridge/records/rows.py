@@ -8,8 +8,6 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from functools import lru_cache
 from typing import Any
 
 from msgspec.structs import replace
@@ -17,7 +15,7 @@ from sqlalchemy import Table
 
 from aibridge.facts import AttemptFailed, CallEnded, ExchangeEnded, ExchangeStarted, Fact, RoundEnded
 from aibridge.nouns import Usage
-from aibridge.records.pricing import Prices
+from aibridge.records.pricing import Prices, minute_of
 from aibridge.records.tables import exchanges, failed_attempts, prompts, thoughts, token_usages, tool_calls
 
 Values = tuple[Any, ...]
@@ -35,7 +33,6 @@ ENDING = (
 TOKENS = ("input", "cache_read", "cache_write", "output", "reasoning", "audio_input", "audio_output")
 LARGEST = (1 << 63) - 1
 LARGEST_SMALL = (1 << 31) - 1
-MINUTES_REMEMBERED = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,7 +117,7 @@ class RowMaker:
     def _round(self, fact: RoundEnded) -> tuple[Row, ...]:
         tokens, usage = _tokens(fact.usage)
         ended = time.time() if fact.ended_at is None else fact.ended_at
-        cost = self._prices.cost(fact.model, fact.upstream, usage, _minute(ended // 60), fact.asked)
+        cost = self._prices.cost(fact.model, fact.upstream, usage, minute_of(ended), fact.asked)
         number = _small(fact.round)
         values = (
             fact.exchange_id,
@@ -166,12 +163,6 @@ class RowMaker:
             ),
         )
         return ((ENDED, values),)
-
-
-@lru_cache(MINUTES_REMEMBERED)
-def _minute(number: float) -> datetime:
-    """The minute `number` since 1970."""
-    return datetime.fromtimestamp(number * 60, UTC)
 
 
 def _json(value: Any) -> str | None:
