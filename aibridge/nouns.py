@@ -195,10 +195,11 @@ class Rights:
         return ",".join(self.tools) if wanted is None and "*" not in self.tools else wanted
 
     def narrow(self, offer: Offer) -> Offer:
-        """`offer` without the tools that are not allowed."""
+        """`offer` without the tools that are not allowed; itself where all are."""
         if "*" in self.tools:
             return offer
-        return replace(offer, tools=tuple(tool for tool in offer.tools if self.allow_tool(tool)))
+        allowed = tuple(tool for tool in offer.tools if self.allow_tool(tool))
+        return offer if len(allowed) == len(offer.tools) else replace(offer, tools=allowed)
 
     def allow_tool(self, tool: Tool) -> bool:
         """Whether `tool` is allowed."""

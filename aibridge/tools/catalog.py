@@ -13,6 +13,9 @@ from aibridge.nouns import MOST_TOOLS, Explanation, Tool
 from aibridge.tools.definitions import NOTHING, Definition, Listing
 from aibridge.tools.naming import SEPARATOR, injected_name
 
+MOST_CHOICES = 64
+"""Choices of tools that are remembered: a key, or a client's header, makes the same one each time."""
+LONGEST_CHOICE = 1024
 CHARACTERS_PER_TOKEN = 4
 """The usual rule of thumb for English and JSON; an estimate, never billed."""
 
@@ -36,17 +39,25 @@ class Catalog:
         self._judged = list(_judge(listed, rules))
         kept = (tool for tool, _, reason in self._judged if reason is None)
         self._tools = tuple(sorted(kept, key=_name))
+        self._chosen: dict[str, tuple[Tool, ...]] = {}
 
     def offer(self, wanted: str | None = None) -> tuple[Tool, ...]:
         """The tools to inject, sorted by name.
 
         `wanted` is a comma list of servers, tools (`server__tool`) or patterns of either; None is all of
-        them, an empty list none.
+        them, an empty list none. The same choice is the same tuple, while it is remembered.
         """
         if wanted is None:
             return self._tools
-        patterns = _patterns(wanted)
-        return tuple(tool for tool in self._tools if _is_wanted(tool, patterns))
+        chosen = self._chosen.get(wanted)
+        if chosen is None:
+            patterns = _patterns(wanted)
+            chosen = tuple(tool for tool in self._tools if _is_wanted(tool, patterns))
+            if len(self._chosen) >= MOST_CHOICES:
+                self._chosen.clear()
+            if len(wanted) <= LONGEST_CHOICE:
+                self._chosen[wanted] = chosen
+        return chosen
 
     def explain(self, wanted: str | None = None) -> tuple[Explanation, ...]:
         """What becomes of every tool of every server, in the servers' own order."""

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from aibridge.tools.catalog import Catalog, Rules
+from aibridge.nouns import Offer, Rights
+from aibridge.tools.catalog import LONGEST_CHOICE, MOST_CHOICES, Catalog, Rules
 from aibridge.tools.definitions import Definition, Listing, is_destructive
 
 SCHEMA: dict[str, Any] = {"type": "object", "properties": {"a": {"type": "string"}}, "$defs": {"b": {}}}
@@ -74,6 +75,23 @@ def test_a_tool_that_runs_only_as_a_task_is_left_out() -> None:
 )
 def test_what_is_wanted_narrows_the_choice(wanted: str | None, left: list[str]) -> None:
     assert names(MANY, wanted) == left
+
+
+def test_the_same_choice_is_the_same_tuple_and_many_others_are_forgotten() -> None:
+    catalog = catalog_of({"web": [tool("get"), tool("put")], "time": [tool("now")]}, {})
+    assert catalog.offer("web") is catalog.offer("web")
+    for number in range(3 * MOST_CHOICES):
+        assert names(catalog, f"time,nothing_{number}") == ["time__now"]
+        assert len(catalog._chosen) <= MOST_CHOICES
+    assert names(catalog, "web") == ["web__get", "web__put"]
+    long = ",".join(["web"] * LONGEST_CHOICE)
+    assert catalog.offer(long) == catalog.offer("web") and long not in catalog._chosen
+
+
+def test_a_key_that_may_use_all_that_is_offered_is_offered_the_same_tuple() -> None:
+    offer = Offer(MANY.offer("web"))
+    assert Rights(tools=("web",)).narrow(offer) is offer
+    assert [each.name for each in Rights(tools=("web__get",)).narrow(offer).tools] == ["web__get"]
 
 
 def test_wanting_never_brings_back_what_is_denied() -> None:
