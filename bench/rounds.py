@@ -42,7 +42,7 @@ def run(plan: Plan, results: Results, say: Callable[[str], None]) -> None:
 def _round(
     plan: Plan, kit: Kit, port: int, number: int, results: Results, say: Callable[[str], None]
 ) -> None:
-    results.bare_calls_us.append(_bare_call())
+    results.bare_calls_us.append(_bare_call(port))
     with ExitStack() as stack:
         up: list[Running] = []
         for contender in plan.contenders:
@@ -103,8 +103,8 @@ def _quietest(kit: Kit, running: Running, work: Work, number: int, repeats: int)
     return min(samples, key=lambda sample: sample.cpu_foreign)
 
 
-def _bare_call() -> float:
-    command = on_core(PROXY_CORE, [program(), "-m", "bench.bare_call"])
+def _bare_call(port: int) -> float:
+    command = on_core(PROXY_CORE, [program(), "-m", "bench.bare_call", str(port)])
     return float(subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout)
 
 

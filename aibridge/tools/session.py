@@ -9,9 +9,9 @@ from contextlib import asynccontextmanager
 from typing import Any, Literal
 
 import structlog
-from mcp import Client, MCPError, types
+from mcp import Client, ClientSession, MCPError, types
 from mcp.client.session import IncomingMessage
-from mcp.client.subscriptions import ListenNotSupportedError
+from mcp.client.subscriptions import ListenNotSupportedError, listen
 from mcp.server import Server as LowLevelServer
 from mcp.server.mcpserver import MCPServer
 from mcp.types import HEADER_MISMATCH, METHOD_NOT_FOUND
@@ -24,7 +24,7 @@ from aibridge.config import McpServer
 from aibridge.tools.definitions import Definition, is_destructive
 from aibridge.tools.failures import CallFailed, ConnectFailed, masking
 from aibridge.tools.http_errors import Lost
-from aibridge.tools.inside import direct
+from aibridge.tools.inside import Direct, inside
 from aibridge.tools.transports import opened
 from aibridge.tools.troubles import Mask, call_failure, trouble_of, why_not_connected
 
@@ -57,8 +57,14 @@ async def connect(
     mask = masking(target.secrets() if isinstance(target, McpServer) else ())
     try:
         server = _endpoint(name, target, mask, lost)
-        async with Client(server, mode=mode, message_handler=heard, cache=None, client_info=CLIENT) as client:
-            yield Session(name, client, mask)
+        here = _of_this_process(server)
+        if here is not None and mode == "auto":
+            async with inside(here, CLIENT, heard) as (session, direct):
+                yield Session(name, session, mask, direct)
+        else:
+            known = Client(server, mode=mode, message_handler=heard, cache=None, client_info=CLIENT)
+            async with known as client:
+                yield Session(name, client.session, mask)
     except Exception as error:
         raise ConnectFailed(why_not_connected(error, mask)) from error
 
@@ -71,17 +77,23 @@ def _endpoint(name: str, target: Target, mask: Mask, lost: Lost) -> Any:
     raise ConnectFailed(f"A {type(target).__name__} is no MCP server.")
 
 
+def _of_this_process(server: object) -> LowLevelServer[Any] | None:
+    """The low-level server; an MCPServer, which has one, does not tell it by a public name."""
+    found = getattr(server, "_lowlevel_server", server)
+    return found if isinstance(found, LowLevelServer) else None
+
+
 class Session:
     """What can be asked of a connected server."""
 
-    def __init__(self, name: str, client: Client, mask: Mask) -> None:
-        self._name, self._client, self._mask = name, client, mask
-        self._direct = direct(client, CLIENT)
+    def __init__(self, name: str, session: ClientSession, mask: Mask, direct: Direct | None = None) -> None:
+        """`direct`: the way for calls, where that is not the session."""
+        self._name, self._session, self._mask, self._direct = name, session, mask, direct
 
     @property
     def protocol(self) -> str:
         """The negotiated version of the protocol."""
-        return self._client.protocol_version
+        return str(self._session.protocol_version)
 
     async def tools(self) -> tuple[Definition, ...]:
         """All pages of the server's tool list; raises ConnectFailed."""
@@ -89,7 +101,7 @@ class Session:
         cursor: str | None = None
         try:
             for _ in range(MOST_PAGES):
-                page = await self._client.list_tools(cursor=cursor)
+                page = await self._session.list_tools(params=types.PaginatedRequestParams(cursor=cursor))
                 for tool in page.tools:
                     found.setdefault(tool.name, _definition(tool))
                 cursor = page.next_cursor
@@ -113,7 +125,7 @@ class Session:
             except MCPError as error:
                 if error.code != HEADER_MISMATCH:
                     raise
-                await self._client.list_tools()  # its schema says which arguments go into headers
+                await self._session.list_tools()  # its schema says which arguments go into headers
                 answer = await self._send(tool, arguments, alive)
         except Exception as error:
             raise call_failure(
@@ -141,7 +153,7 @@ class Session:
         async def progressed(progress: float, total: float | None, message: str | None) -> None:
             alive()
 
-        answer = await self._client.session.send_request(request, ANSWER, progress_callback=progressed)
+        answer = await self._session.send_request(request, ANSWER, progress_callback=progressed)
         return answer.model_dump(mode="json", by_alias=True, exclude_none=True)
 
     async def watch(self, changed: Callable[[], None]) -> bool:
@@ -150,7 +162,7 @@ class Session:
         Up to protocol 2025-11-25 servers tell changes unasked, from 2026-07-28 only to listeners.
         """
         try:
-            async with self._client.listen(tools_list_changed=True) as stream:
+            async with listen(self._session, tools_list_changed=True) as stream:
                 changed()  # there may have been one between the list and this stream
                 async for _ in stream:
                     changed()
