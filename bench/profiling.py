@@ -20,7 +20,10 @@ from bench.samples import Sample
 from bench.works import Work
 
 SECONDS, RATE, SHOWN = 6, 400, 45
-WAITS = ("Condition.wait (threading.py", "_worker (concurrent/futures/thread.py", "wait (threading.py")
+WAITS = (
+    *("Condition.wait (threading.py", "_worker (concurrent/futures/thread.py", "wait (threading.py"),
+    "Asking._answer (aibridge/records/asking.py",
+)
 """Where a thread is that has nothing to do; py-spy cannot tell on every system."""
 
 
