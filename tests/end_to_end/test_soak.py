@@ -37,8 +37,9 @@ LATER = Counter({"mcp:endpoint": 1})
 THREADS = 16
 """That a pool may start when it is needed."""
 TOOLS = {"command": sys.executable, "args": ["-m", "aibridge.demo.tools"]}
-FILLS = {"sqlite3.Statement": 256}
-"""What a cache holds when it is full: the driver keeps 128 statements of each connection."""
+FILLS = {"sqlite3.Statement": 256, "aibridge.nouns.Tool": 500}
+"""What a cache holds when it is full: the driver keeps 128 statements of each connection, and what is said of
+tools is remembered of the last 32 lists of them."""
 SEGMENT = ".journal"
 SEGMENTS = 13
 """Descriptors of the journal's segments: two of the one that is written, of the next, and of each of four
