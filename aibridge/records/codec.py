@@ -28,9 +28,11 @@ def unframe(data: bytes) -> tuple[list[bytes], int]:
     """
     payloads: list[bytes] = []
     at = 0
-    while (end := frame_end(data, at)) is not None and end <= len(data):
-        payload = data[at + HEADER.size : end]
-        if not payload or crc32(payload) != HEADER.unpack_from(data, at)[1]:
+    while at + HEADER.size <= len(data):
+        length, checksum = HEADER.unpack_from(data, at)
+        end = at + HEADER.size + length
+        payload = data[end - length : end]
+        if end > len(data) or not payload or crc32(payload) != checksum:
             break
         payloads.append(payload)
         at = end

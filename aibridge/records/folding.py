@@ -4,21 +4,19 @@ An entry that the database will never take is left out and told to the log, so t
 those behind it.
 """
 
-import time
 from collections.abc import Iterator, Sequence
 from itertools import chain
 
 from aibridge.records import logs
 from aibridge.records.entries import decode
 from aibridge.records.failures import EntryRefused
+from aibridge.records.giving_way import give_way
 from aibridge.records.pricing import NO_PRICES, Prices
 from aibridge.records.rows import Row, RowMaker
 from aibridge.records.store import Store
 
 AT_A_TIME = 16
 """Entries that are read without a pause: some 60 µs."""
-PAUSE = 20e-6
-"""Seconds; long enough that a thread that waits for the interpreter gets it, on one core too."""
 
 
 def fold(store: Store, payloads: Sequence[bytes], worker: str, prices: Prices = NO_PRICES) -> int:
@@ -37,7 +35,7 @@ def _readable(payloads: Sequence[bytes], maker: RowMaker) -> Iterator[Sequence[R
     """The rows of the entries that can be read; lets requests have the interpreter in between."""
     for number, payload in enumerate(payloads, 1):
         if number % AT_A_TIME == 0:
-            time.sleep(PAUSE)
+            give_way()
         if (found := _rows(payload, maker)) is not None:
             yield found
 

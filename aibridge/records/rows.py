@@ -8,6 +8,7 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 from msgspec.structs import replace
@@ -75,6 +76,14 @@ UPSERTS = (STARTED, ENDED, ROUND, CALL, ATTEMPT, PROMPT, THOUGHT)
 STARTED_AT = STARTED.columns.index("started_at")
 Row = tuple[Upsert, Values]
 
+_of_caller = attrgetter("id", "key_id", "client", "user_agent", "session_id")
+_of_start = attrgetter("user", "answers_call_id", "api", "path", "model", "streamed")
+_of_call = attrgetter("status", "call_id", "server", "tool", "name", "arguments", "error", "result")
+_of_failure = attrgetter("upstream", "model", "code", "error", "key")
+_of_end = attrgetter("model", "response_id", "error_code", "error_message", "notes", "overhead_ms")
+_counts_of_end = attrgetter("http_status", "rounds", "attempts", "upstream_ms", "tools_ms", "recalled_turns")
+_of_usage = attrgetter(*TOKENS)
+
 
 def whole(started: Values, ended: Values) -> Values:
     """Values of WHOLE from those of STARTED and ENDED."""
@@ -100,11 +109,10 @@ class RowMaker:
         return self._makers[type(fact)](fact)
 
     def _started(self, fact: ExchangeStarted) -> tuple[Row, ...]:
-        caller = fact.caller
         values = (
             *(fact.exchange_id, self._worker, "running", fact.upstream, self._time(fact.started_at)),
-            *(caller.id, caller.key_id, caller.client, caller.user_agent, caller.session_id),
-            *(fact.user, fact.answers_call_id, fact.api, fact.path, fact.model, fact.streamed),
+            *_of_caller(fact.caller),
+            *_of_start(fact),
             _small(fact.injected_tools),
             _json(fact.unavailable or None),
             _json(fact.left_out or None),
@@ -136,8 +144,8 @@ class RowMaker:
 
     def _call(self, fact: CallEnded) -> tuple[Row, ...]:
         values = (
-            *(fact.exchange_id, fact.id, self._time(fact.started_at), fact.injected, fact.status),
-            *(fact.call_id, fact.server, fact.tool, fact.name, fact.arguments, fact.error, fact.result),
+            *(fact.exchange_id, fact.id, self._time(fact.started_at), fact.injected),
+            *_of_call(fact),
             _small(fact.result_chars),
             *_smalls(fact.round, fact.duration_ms),
         )
@@ -145,22 +153,20 @@ class RowMaker:
 
     def _attempt(self, fact: AttemptFailed) -> tuple[Row, ...]:
         failure = fact.failure
+        numbers = _smalls(fact.number, fact.round, failure.duration_ms)
         values = (
-            *(fact.exchange_id, self._time(fact.failed_at), failure.upstream, failure.model),
-            *(failure.code, failure.error, failure.key, _small(failure.again_in_ms)),
-            *_smalls(fact.number, fact.round, failure.duration_ms),
+            *(fact.exchange_id, self._time(fact.failed_at)),
+            *_of_failure(failure),
+            *(_small(failure.again_in_ms), *numbers),
         )
         return ((ATTEMPT, values),)
 
     def _ended(self, fact: ExchangeEnded) -> tuple[Row, ...]:
         values = (
             *(fact.exchange_id, self._worker, fact.status, fact.upstream, self._time(fact.ended_at)),
-            *(fact.model, fact.response_id, fact.error_code, fact.error_message, fact.notes),
-            *(fact.overhead_ms, _small(fact.first_byte_ms), _small(fact.first_text_ms)),
-            *_smalls(
-                *(fact.http_status, fact.rounds, fact.attempts),
-                *(fact.upstream_ms, fact.tools_ms, fact.recalled_turns),
-            ),
+            *_of_end(fact),
+            *(_small(fact.first_byte_ms), _small(fact.first_text_ms)),
+            *_smalls(*_counts_of_end(fact)),
         )
         return ((ENDED, values),)
 
@@ -171,10 +177,7 @@ def _json(value: Any) -> str | None:
 
 def _tokens(usage: Usage) -> tuple[tuple[int, ...], Usage]:
     """Tokens: never negative, no provider's nonsense beyond 64 bits; and the usage with these."""
-    tokens: tuple[int, ...] = (
-        *(usage.input, usage.cache_read, usage.cache_write, usage.output),
-        *(usage.reasoning, usage.audio_input, usage.audio_output),
-    )
+    tokens: tuple[int, ...] = _of_usage(usage)
     if min(tokens) >= 0 and max(tokens) <= LARGEST:
         return tokens, usage
     tokens = tuple(min(max(each, 0), LARGEST) for each in tokens)
