@@ -39,6 +39,12 @@ for key in sys.stdin.buffer:
 """
 
 
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However busy this machine is, its disk is not taken for a slow one."""
+    monkeypatch.setattr(at_once, "SLOW", 60.0)
+
+
 @pytest.fixture
 def file(tmp_path: Path) -> Iterator[Store]:
     """An open database in a file."""
