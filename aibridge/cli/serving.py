@@ -13,6 +13,7 @@ from types import FrameType
 from typing import cast
 
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from aibridge import tasks
 from aibridge.app import App
@@ -20,6 +21,15 @@ from aibridge.cli.accepting import Accepting
 
 STEP = 0.05
 """Seconds between two looks at what still runs."""
+
+
+class Connection(HttpToolsProtocol):
+    """A client's; uvicorn's own, once reset, would wait for the next request for as long as a kept one."""
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """It has ended; `exc` says why, where that was not in order."""
+        super().connection_lost(exc)
+        self._unset_keepalive_if_required()
 
 
 class Serving(uvicorn.Server):
@@ -33,7 +43,7 @@ class Serving(uvicorn.Server):
             uvicorn.Config(
                 app,
                 lifespan="on",
-                http="httptools",
+                http=Connection,
                 log_config=None,
                 access_log=False,
                 server_header=False,

@@ -40,6 +40,8 @@ TOOLS = {"command": sys.executable, "args": ["-m", "aibridge.demo.tools"]}
 FILLS = {"sqlite3.Statement": 256, "aibridge.nouns.Tool": 500}
 """What a cache holds when it is full: the driver keeps 128 statements of each connection, and what is said of
 tools is remembered of the last 32 lists of them."""
+LINGERS = "uvicorn.protocols.http.httptools_impl.RequestResponseCycle"
+"""Of a connection that has ended."""
 SEGMENT = ".journal"
 SEGMENTS = 13
 """Descriptors of the journal's segments: two of the one that is written, of the next, and of each of four
@@ -85,6 +87,7 @@ class Soaked:
         eventually(lambda: not self._connections(), 30, "the end of all connections")
         eventually(lambda: len(self._children()) == SERVERS, 30, "the end of MCP servers that left")
         eventually(self._has_no_more_tasks, 30, "the end of what was begun")
+        eventually(lambda: LINGERS not in self.bridge.census()["types"], 30, "the end of what was answered")
         state = self._state()
         self._tasks = self._tasks or state.tasks | LATER
         return state
