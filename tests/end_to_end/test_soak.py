@@ -37,9 +37,9 @@ LATER = Counter({"mcp:endpoint": 1})
 THREADS = 16
 """That a pool may start when it is needed."""
 TOOLS = {"command": sys.executable, "args": ["-m", "aibridge.demo.tools"]}
-FILLS = {"sqlite3.Statement": 256, "aibridge.nouns.Tool": 500}
-"""What a cache holds when it is full: the driver keeps 128 statements of each connection, and what is said of
-tools is remembered of the last 32 lists of them."""
+FILLS = {"sqlite3.Statement": 256, "weakref.ReferenceType": 1000, "aibridge.nouns.Tool": 500}
+"""What a cache holds when it is full: the driver keeps 128 statements and references to 200 cursors of each
+connection, and what is said of tools is remembered of the last 32 lists of them."""
 LINGERS = "uvicorn.protocols.http.httptools_impl.RequestResponseCycle"
 """Of a connection that has ended."""
 SEGMENT = ".journal"
