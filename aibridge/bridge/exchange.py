@@ -96,14 +96,12 @@ class Exchange:
                     if tail:
                         self._relayed = True
                         yield Relay(tail)
-                        tail = b""
+                    flow = Flow(answer, partial(self._take, current), watch, current)
                     if not answer.ended:
-                        flow = Flow(answer, partial(self._take, current), watch, current)
                         yield flow
                         self._relayed = self._relayed or flow.wrote
-                        tail = flow.rest()
-            turn, rest = self._finish(current)
-            tail += rest
+                    tail = flow.rest()
+            turn, tail = self._finish(current, tail)
             if turn.error is not None or not turn.injected_calls:
                 break
             self._relayed = True
@@ -157,13 +155,13 @@ class Exchange:
             shown = current.take(chunk)
         except InvalidAnswer as reason:
             raise self._invalid(str(reason)) from None
-        if shown and not self.story.timed:
+        if shown and self.story.first_text is None:
             self._text_seen = self._text_seen or current.text_seen
             self.story.gives_bytes(text=self._text_seen)
         return shown
 
-    def _finish(self, current: Round) -> tuple[Turn, bytes]:
-        """The turn that the round gave, told to the records."""
+    def _finish(self, current: Round, tail: bytes) -> tuple[Turn, bytes]:
+        """The turn that the round gave, told to the records, and what is left for the client after `tail`."""
         try:
             turn, rest = current.finish()
         except InvalidAnswer as reason:
@@ -178,7 +176,7 @@ class Exchange:
         else:
             self.story.round_ends(turn)
         self.story.relays(turn.client_calls)
-        return turn, rest
+        return turn, tail + rest
 
     async def _run_tools(self, turn: Turn) -> list[Result]:
         """A result for every injected call of the turn, in call order."""

@@ -30,8 +30,6 @@ class Story:
         self.exchange_id = new_id()
         self.watch = Stopwatch()
         self.ended = False
-        self.timed = False
-        """The times of the client's first byte and of its first text are known."""
         self.rounds = self.attempts = self.recalled_turns = 0
         self.unavailable: tuple[str, ...] = ()
         """MCP servers that are away."""
@@ -50,7 +48,8 @@ class Story:
         self._started_at = self._round_began = time.time() if started_at is None else started_at
         self._tools: dict[str, Tool] = {}
         self._first_byte: int | None = None
-        self._first_text: int | None = None
+        self.first_text: int | None = None
+        """Milliseconds until the client had its first text, which is not before its first byte."""
         self._response_id: str | None = None
         self._model: str | None = None
 
@@ -110,9 +109,8 @@ class Story:
         """Bytes for the client are ready; `text`: visible text has come by now."""
         if self._first_byte is None:
             self._first_byte = self.watch.elapsed()
-        if text and self._first_text is None:
-            self._first_text = self.watch.elapsed()
-            self.timed = True
+        if text and self.first_text is None:
+            self.first_text = self.watch.elapsed()
 
     def round_ends(self, turn: Turn) -> None:
         """A round gave its turn, whole or cut short."""
@@ -190,7 +188,7 @@ class Story:
                 error_code=code,
                 error_message=message,
                 first_byte_ms=self._first_byte,
-                first_text_ms=self._first_text,
+                first_text_ms=self.first_text,
                 upstream_ms=round(self.watch.millis("upstream")),
                 tools_ms=round(self.watch.millis("tools")),
                 overhead_ms=round(self.watch.millis("own"), 3),
