@@ -32,10 +32,12 @@ class Accepting:
         """Whether connections are looked for; not for a while where nothing is left to take them with."""
         self._look()
 
-    def close(self) -> None:
-        """Take nothing more."""
+    async def aclose(self) -> None:
+        """Take nothing more; what was taken is with its protocol when this returns."""
         self._look_away()
         self._listening.close()
+        if self._taken:
+            await asyncio.wait(self._taken)
 
     def _look(self) -> None:
         if self._listening.fileno() >= 0:

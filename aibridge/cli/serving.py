@@ -10,7 +10,6 @@ import signal
 import socket
 from collections.abc import Callable
 from types import FrameType
-from typing import cast
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -80,7 +79,7 @@ class Serving(uvicorn.Server):
         """Let what runs end within the grace, cancel the rest, and close the application."""
         self._app.refuse()
         for accepting in self._accepting:
-            accepting.close()
+            await accepting.aclose()
         for server in self.servers:
             server.close()
         for listening in sockets or ():
@@ -92,9 +91,8 @@ class Serving(uvicorn.Server):
         await self.lifespan.shutdown()
 
     def _protocol(self) -> asyncio.Protocol:
-        """What uvicorn has for a connection."""
-        made = cast("Callable[..., asyncio.Protocol]", self.config.http_protocol_class)
-        return made(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
+        """As uvicorn makes it."""
+        return Connection(self.config, self.server_state, self.lifespan.state)
 
     async def _grace(self, seconds: float) -> None:
         """Wait for all connections to end; idle ones are closed, also those that only just came."""

@@ -58,7 +58,7 @@ def test_connections_that_come_together_are_taken_together() -> None:
             for client in clients:
                 with client:
                     assert await asyncio.to_thread(client.recv, 5) == b"hello"
-            accepting.close()
+            await accepting.aclose()
             server.close()
 
     uvloop.run(take())
@@ -70,7 +70,7 @@ def test_what_comes_after_the_end_is_not_taken() -> None:
             accepting = Accepting(place, Greeter)
             with called(place) as client:
                 assert await asyncio.to_thread(client.recv, 5) == b"hello"
-            accepting.close()
+            await accepting.aclose()
             with called(place) as client:
                 client.setblocking(False)
                 for _ in range(TURNS):
@@ -89,7 +89,7 @@ def test_a_client_that_has_left_already_harms_nobody() -> None:
                 called(place).close()
             with called(place) as client:
                 assert await asyncio.to_thread(client.recv, 5) == b"hello"
-            accepting.close()
+            await accepting.aclose()
 
     uvloop.run(take())
 
@@ -116,6 +116,6 @@ def test_without_descriptors_the_loop_does_other_work_and_takes_connections_late
                     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
                 assert looks <= TURNS
                 assert await asyncio.to_thread(client.recv, 5) == b"hello"
-            accepting.close()
+            await accepting.aclose()
 
     uvloop.run(take())
