@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 import sqlalchemy as sa
 
 from aibridge.records.asking import Asking
-from aibridge.records.glancing import Glancing, kept
+from aibridge.records.glancing import Glancing
 from aibridge.records.owners import PLAIN, Owners
 from aibridge.records.store import Store
 from aibridge.records.tables import answer_ids
@@ -20,7 +20,6 @@ KEPT_FOR = timedelta(days=30)
 """As long as upstreams keep answers."""
 PURGES_EVERY = 3600.0
 """Seconds between two looks for what is too old."""
-KEPT = kept(answer_ids)
 
 
 class AnswerIds:
@@ -28,14 +27,12 @@ class AnswerIds:
 
     def __init__(self, store: Store, asking: Asking, owners: Owners = PLAIN) -> None:
         self._store, self._asking, self._owners = store, asking, owners
-        self._glancing = Glancing(store.database, answer_ids, KEPT_FOR)
+        self._kept = Glancing(store, asking, answer_ids, KEPT_FOR)
         self._purged = 0.0
 
     async def get(self, ids: Sequence[str]) -> Mapping[str, bytes]:
         """What is kept under `ids`. Raises DatabaseFailing."""
-        if self._asking.error is None and (found := self._glancing.contents(ids)) is not None:
-            return found
-        return await self._asking.ask(lambda: self._get(ids))
+        return await self._kept.contents(ids)
 
     async def put(self, contents: Mapping[str, bytes], *, caller: str, user: str | None) -> None:
         """Keep `contents` by id: committed when this returns. Raises DatabaseFailing."""
@@ -45,12 +42,6 @@ class AnswerIds:
     async def delete(self, ids: Sequence[str]) -> None:
         """Keep nothing under `ids`: committed when this returns. Raises DatabaseFailing."""
         await self._asking.ask(lambda: self._delete(ids))
-
-    def _get(self, ids: Sequence[str]) -> Mapping[str, bytes]:
-        wanted = {"keys": ids, "since": datetime.now(UTC) - KEPT_FOR}
-        with self._store.reading() as connection:
-            rows = connection.execute(KEPT, wanted)
-            return {id_: bytes(content) for id_, content in rows}
 
     def _put(self, contents: Mapping[str, bytes], owner: Mapping[str, str | None]) -> None:
         now = datetime.now(UTC)

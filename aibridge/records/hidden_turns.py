@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, Connection, Dialect
 
 from aibridge.records import engines
 from aibridge.records.asking import Asking
-from aibridge.records.glancing import Glancing, kept
+from aibridge.records.glancing import Glancing
 from aibridge.records.owners import PLAIN, Owners
 from aibridge.records.preparing import Prepared
 from aibridge.records.store import Store
@@ -24,7 +24,6 @@ LARGEST = 256 << 20
 """Bytes of contents; the oldest go first."""
 PURGES_EVERY = 300.0
 """Seconds between two looks for what is too old or too much."""
-KEPT = kept(hidden_turns)
 COLUMNS = ("key", "content", "size", "kept_at", "caller", "user")
 
 
@@ -33,16 +32,14 @@ class HiddenTurns:
 
     def __init__(self, store: Store, asking: Asking, owners: Owners = PLAIN) -> None:
         self._store, self._asking, self._owners = store, asking, owners
-        self._glancing = Glancing(store.database, hidden_turns, KEPT_FOR)
+        self._kept = Glancing(store, asking, hidden_turns, KEPT_FOR)
         self._purged = 0.0
         dialect = store.engine.dialect
         self._newest, self._either = _newest(dialect), _either(dialect)
 
     async def get(self, keys: Sequence[bytes]) -> Mapping[bytes, bytes]:
         """What is kept under `keys`. Raises DatabaseFailing."""
-        if self._asking.error is None and (found := self._glancing.contents(keys)) is not None:
-            return found
-        return await self._asking.ask(lambda: self._get(keys))
+        return await self._kept.contents(keys)
 
     async def put(
         self, key: bytes, content: bytes, *, newest_wins: bool, caller: str, user: str | None
@@ -54,12 +51,6 @@ class HiddenTurns:
         if self._may_jot and self._store.database.jot(statement.text, statement.values(row)):
             return
         await self._asking.ask(lambda: self._put(statement, row))
-
-    def _get(self, keys: Sequence[bytes]) -> Mapping[bytes, bytes]:
-        wanted = {"keys": keys, "since": datetime.now(UTC) - KEPT_FOR}
-        with self._store.reading() as connection:
-            rows = connection.execute(KEPT, wanted)
-            return {bytes(key): bytes(content) for key, content in rows}
 
     @property
     def _may_jot(self) -> bool:
