@@ -6,24 +6,21 @@ every turn (2-wire.md, "Mixed turns and recall").
 """
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from functools import lru_cache
 from typing import Any
 
-import msgspec
 from msgspec import Struct, structs
 
 from aibridge.dialects.base import Request, Visible
 from aibridge.nouns import Caller
+from aibridge.wire.json_text import encoded
 
 WINDOW = 6
 """Visible messages before an answer that are part of its key."""
 CALLERS_REMEMBERED = 1024
 """Those that asked last: the same ones ask again and again."""
 ANSWERERS = frozenset({"assistant"})
-_write = msgspec.json.encode
 
 
 class Whose(Struct, frozen=True):
@@ -91,16 +88,8 @@ def said_by(message: Visible) -> bytes:
     return _digest([message.role, message.text, message.calls])
 
 
-def as_json(value: Any) -> bytes:
-    """`value` as compact JSON."""
-    try:
-        return _write(value)
-    except UnicodeEncodeError:  # half a surrogate pair
-        return json.dumps(value, default=asdict).encode()
-
-
 def _digest(value: Any) -> bytes:
-    return hashlib.sha256(as_json(value)).digest()
+    return hashlib.sha256(encoded(value)).digest()
 
 
 @lru_cache(CALLERS_REMEMBERED)

@@ -8,10 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from aibridge.bridge.answers import WINDOW, Answers, Whose, as_json, key_of, said_by
+from aibridge.bridge.answers import WINDOW, Answers, Whose, key_of, said_by
 from aibridge.bridge.memory import Remembering
 from aibridge.dialects.base import Request, Unit, Visible
 from aibridge.nouns import Tool
+from aibridge.wire.json_text import encoded
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +25,7 @@ class Kept:
 
     def dumps(self) -> bytes:
         """As it is stored."""
-        return as_json(self)
+        return encoded(self)
 
     @classmethod
     def loads(cls, stored: bytes) -> "Kept":

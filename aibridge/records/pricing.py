@@ -149,8 +149,9 @@ class Prices:
 
     def _load(self) -> None:
         """The list, and whose prices each upstream has: the first look for these costs 15 ms."""
+        prices = self._list
         for name, url in self._urls.items():
-            self._list.rates("", name, url, minute_of(time.time()))
+            prices.rates("", name, url, minute_of(time.time()))
 
     @cached_property
     def _list(self) -> "PriceList":

@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from functools import lru_cache
 
 from aibridge.nouns import MOST_TOOLS, Explanation, Tool
 from aibridge.tools.definitions import NOTHING, Definition, Listing
@@ -39,7 +40,7 @@ class Catalog:
         self._judged = list(_judge(listed, rules))
         kept = (tool for tool, _, reason in self._judged if reason is None)
         self._tools = tuple(sorted(kept, key=_name))
-        self._chosen: dict[str, tuple[Tool, ...]] = {}
+        self._remembered = lru_cache(MOST_CHOICES)(self._choice)
 
     def offer(self, wanted: str | None = None) -> tuple[Tool, ...]:
         """The tools to inject, sorted by name.
@@ -49,15 +50,11 @@ class Catalog:
         """
         if wanted is None:
             return self._tools
-        chosen = self._chosen.get(wanted)
-        if chosen is None:
-            patterns = _patterns(wanted)
-            chosen = tuple(tool for tool in self._tools if _is_wanted(tool, patterns))
-            if len(self._chosen) >= MOST_CHOICES:
-                self._chosen.clear()
-            if len(wanted) <= LONGEST_CHOICE:
-                self._chosen[wanted] = chosen
-        return chosen
+        return self._remembered(wanted) if len(wanted) <= LONGEST_CHOICE else self._choice(wanted)
+
+    def _choice(self, wanted: str) -> tuple[Tool, ...]:
+        patterns = _patterns(wanted)
+        return tuple(tool for tool in self._tools if _is_wanted(tool, patterns))
 
     def explain(self, wanted: str | None = None) -> tuple[Explanation, ...]:
         """What becomes of every tool of every server, in the servers' own order."""

@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from functools import lru_cache
 from typing import Any, Self
 
@@ -38,11 +39,16 @@ Spans = dict[str, tuple[int, int]]
 
 def dumps(value: Any) -> str:
     """`value` as compact JSON, text outside ASCII as itself where UTF-8 can carry it."""
+    return encoded(value).decode()
+
+
+def encoded(value: Any) -> bytes:
+    """The same as UTF-8; dataclasses are objects."""
     try:
-        return _write_fast(value).decode()
+        return _write_fast(value)
     except (MsgspecError, UnicodeEncodeError, RecursionError):
         # A lone surrogate, escaped in what we read: only an escape can carry it on.
-        return json.dumps(value, separators=(",", ":"))
+        return json.dumps(value, separators=(",", ":"), default=asdict).encode()
 
 
 def loads(text: str | bytes) -> Any:
