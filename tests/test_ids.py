@@ -11,9 +11,9 @@ import os, sys
 from aibridge.ids import new_id
 new_id()
 child = os.fork()
-print(*(new_id()[19:] for _ in range(100)), flush=True)
 if child:
-    os.waitpid(child, 0)
+    os.waitpid(child, 0)  # what the two write must not mix
+print(*(new_id()[19:] for _ in range(100)), flush=True)
 """
 
 
