@@ -27,6 +27,31 @@ def begun(work: Coroutine[Any, Any, None]) -> Awaitable[None] | None:
     return _Rest(work, waits_for)
 
 
+class Aside:
+    """A coroutine that goes on when what it waits for is there; a task costs 50 µs more.
+
+    Outside of any task, as with `begun`. Nobody hears of its outcome.
+    """
+
+    def __init__(self, work: Coroutine[Any, Any, None]) -> None:
+        self._work = work
+        self._ended = False
+        self._go_on(None)
+
+    def end(self) -> None:
+        """Stop it where it waits; it has ended when this returns."""
+        self._ended = True
+        self._work.close()
+
+    def _go_on(self, _waited_for: Any) -> None:
+        if self._ended:
+            return
+        try:
+            self._work.send(None).add_done_callback(self._go_on)
+        except StopIteration:
+            self._ended = True
+
+
 class _Rest:
     """What is left of a coroutine that waits already."""
 

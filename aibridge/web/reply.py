@@ -1,7 +1,7 @@
 """Sends an exchange to its client: a head that waits for the first bytes, heartbeats, a client that leaves.
 
-One read of the upstream is one write here, with no task or queue in between. A sibling task, started once
-the exchange is not a short one, waits for the client's disconnect and cancels the work; one timer a stream,
+One read of the upstream is one write here, with no task or queue in between. Once the exchange is not a
+short one, a coroutine beside it waits for the client's disconnect and cancels the work; one timer a stream,
 moved by its writes, sends the heartbeats.
 """
 
@@ -27,9 +27,10 @@ from aibridge.web.headers import Pairs, to_client
 log = structlog.get_logger(__name__)
 NO_BUFFERING = [(b"cache-control", b"no-cache, no-transform"), (b"x-accel-buffering", b"no")]
 """Proxies in between would hold back a stream without these."""
+AtOnce = Callable[[Message], Coroutine[Any, Any, None]]
 SHORT = 0.05
-"""Seconds that an exchange runs before anybody looks whether its client left: a task costs as much as a tenth
-of a short request, and little is saved by ending one so early."""
+"""Seconds that an exchange runs before anybody looks whether its client left: little is saved by ending one
+so early."""
 
 
 class Reply:
@@ -45,7 +46,7 @@ class Reply:
     ) -> None:
         """`heartbeat`: seconds of silence."""
         self._send, self._dialect, self._heartbeat = send, dialect, heartbeat
-        self._at_once = _without_task(send)
+        self._at_once = cast("AtOnce", send) if _needs_no_task(send) else None
         self._exchange_id, self._added = exchange_id.encode(), list(added)
         self._loop = asyncio.get_running_loop()
         self._begin: Begin | None = None
@@ -53,7 +54,7 @@ class Reply:
         self._written = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._beat: asyncio.Task[None] | None = None
-        self._watcher: asyncio.Task[None] | None = None
+        self._watcher: tasks.Aside | asyncio.Task[None] | None = None
         self._ended = self._client_left = False
 
     async def run(self, events: AsyncGenerator[Event], receive: Receive) -> None:
@@ -79,11 +80,15 @@ class Reply:
             if self._timer:
                 self._timer.cancel()
             watching.cancel()
+            if isinstance(self._watcher, tasks.Aside):
+                self._watcher.end()
+                self._watcher = None
             if self._watcher or self._beat:
                 await tasks.stop(*(task for task in (self._watcher, self._beat) if task))
 
     def _begin_watch(self, receive: Receive, work: "asyncio.Task[None]") -> None:
-        self._watcher = tasks.start(self._watch(receive, work), "client-left")
+        watch = self._watch(receive, work)
+        self._watcher = tasks.Aside(watch) if _needs_no_task(receive) else tasks.start(watch, "client-left")
 
     async def _watch(self, receive: Receive, work: "asyncio.Task[None]") -> None:
         while (await receive())["type"] != "http.disconnect":
@@ -158,10 +163,9 @@ class Reply:
             await send_error(self._send, error, self._dialect)
 
 
-def _without_task(send: Send) -> Callable[[Message], Coroutine[Any, Any, None]] | None:
-    """uvicorn's own, which waits for nothing but its client; None for others, which may need a task."""
-    own = type(getattr(send, "__self__", None)).__module__.startswith("uvicorn.protocols.")
-    return cast("Callable[[Message], Coroutine[Any, Any, None]]", send) if own else None
+def _needs_no_task(asked: Send | Receive) -> bool:
+    """True for uvicorn's own, which waits for nothing but its client; others may need a task."""
+    return type(getattr(asked, "__self__", None)).__module__.startswith("uvicorn.protocols.")
 
 
 def _is_stream(begin: Begin) -> bool:

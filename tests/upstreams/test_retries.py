@@ -185,4 +185,3 @@ def test_a_client_that_leaves_during_a_wait_ends_it(tmp_path: Path) -> None:
             eventually(lambda: bridge.rows("failed_attempts"), what="the first attempt's end")
         row = bridge.ended()
         assert (row["status"], len(upstream.heard)) == ("cancelled", 1)
-        eventually(lambda: "client-left" not in bridge.tasks(), what="the end of the exchange's tasks")

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -78,6 +79,20 @@ def test_a_client_that_leaves_closes_the_upstreams_connection(
     assert (row["status"], row["rounds"]) == ("cancelled", 1)
     assert row["http_status"] == (200 if begun == BEGUN else 499)
     _assert_idle(tooled, before)
+
+
+def test_a_client_that_leaves_a_stream_that_has_run_for_a_while_closes_it_too(
+    upstream: RawUpstream, tmp_path: Path
+) -> None:
+    config = configuration(tmp_path, upstream.base_url, bridge={"heartbeat": "100ms"})
+    upstream.answer = answer = _Watched(BEGUN)
+    with bridged(tmp_path, config) as bridge:
+        before = bridge.tasks()
+        with asking(bridge.port, stream=True) as client, client.makefile("rb") as lines:
+            assert sum(b"keep-alive" in line for line in islice(lines, 30)) >= 2
+        assert answer.left.wait(10), "the upstream goes on for nobody"
+        assert bridge.ended()["status"] == "cancelled"
+        _assert_idle(bridge, before)
 
 
 def test_a_client_that_leaves_while_a_tool_runs_cancels_the_tool(
