@@ -30,6 +30,9 @@ class Event:
     @property
     def data(self) -> bytes | None:
         """The joined `data` lines; None where there is none (a comment, a ping)."""
+        raw = self.raw
+        if raw.startswith(b"data: ") and raw.find(b"\n") == len(raw) - 2 and b"\r" not in raw:
+            return raw[6:-2]  # nearly always: one line, which a blank one ends
         return self._field(b"data", joined=True)
 
     @property
