@@ -7,6 +7,7 @@ one turn of the event loop. What a piece means is the round's business, how it i
 from collections.abc import Awaitable, Callable
 from contextvars import copy_context
 from functools import partial
+from time import perf_counter
 
 from msgspec import Struct
 
@@ -36,6 +37,8 @@ class Flow:
         """`take`: the client's bytes for bytes of the upstream; `current`: what may end before the body."""
         self._answer, self._take, self._watch, self._current = answer, take, watch, current
         self.wrote = False
+        self._own = 0.0
+        """Seconds that pieces took us: changing the watch with each of them would cost as much again."""
         self._tail = b""
         self._failure: Exception | None = None
 
@@ -57,17 +60,21 @@ class Flow:
                 self._watch.to("upstream")
         except Exception as error:
             self._failure = error
+        finally:
+            self._watch.moves(self._own, "upstream", "own")
         self._watch.to("own")
 
     def _give(self, write: Write, piece: bytes) -> _Pause | None:
-        self._watch.to("own")
+        began = perf_counter()
         shown = self._take(piece)
+        over = self._current is not None and self._current.ended
         held: Awaitable[None] | None = None
-        if self._current is not None and self._current.ended:
+        if over:
             self._tail = shown
-            return OVER
-        if shown:
+        elif shown:
             self.wrote = True
             held = write(shown)
-        self._watch.to("upstream")
-        return None if held is None else _Pause(held)
+        self._own += perf_counter() - began
+        if held is None:
+            return OVER if over else None
+        return _Pause(held)

@@ -20,6 +20,11 @@ class Stopwatch:
         self._spent[self._phase] += now - self._since
         self._phase, self._since = phase, now
 
+    def moves(self, seconds: float, source: Phase, target: Phase) -> None:
+        """`seconds` that were counted for `source` belong to `target`."""
+        self._spent[source] -= seconds
+        self._spent[target] += seconds
+
     def millis(self, phase: Phase) -> float:
         """Milliseconds spent in `phase` until the last change."""
         return self._spent[phase] * 1000

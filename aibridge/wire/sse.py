@@ -70,9 +70,9 @@ class Decoder:
 
     def block(self, chunk: bytes) -> bytes:
         """The same as they came, in one piece, for who need not look at each. Raises TooLong."""
-        known = len(self._buffer)
-        if not known and chunk.endswith(b"}\n\n") and b"\r" not in chunk:
+        if not self._buffer and chunk.endswith(b"}\n\n") and b"\r" not in chunk:
             return chunk  # nearly always: JSON, and nothing after it
+        known = len(self._buffer)
         buffer = self._buffer + chunk if known else chunk
         end = _end_of_whole(buffer, known)
         self._buffer = buffer[end:]

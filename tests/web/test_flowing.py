@@ -2,6 +2,7 @@
 
 import socket
 import time
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from tests.support.bridged import bridged, configuration
@@ -9,6 +10,7 @@ from tests.support.raw import DONE, STREAM_HEAD, RawUpstream, Talk, asking, piec
 from tests.support.waiting import eventually
 
 EVENTS = [said(f"{number} " + "ü" * 20_000) for number in range(400)]
+MILLISECOND = timedelta(milliseconds=1)
 WHOLE = said("", role="assistant") + b"".join(EVENTS) + said(None, "stop") + DONE
 
 
@@ -36,4 +38,7 @@ def test_a_client_that_does_not_read_holds_the_upstream_up_and_gets_everything_l
             eventually(held, what="an upstream that is held up")
             assert len(sent) < len(EVENTS)
             assert read_response(client).body == WHOLE
-        assert bridge.ended()["status"] == "completed"
+        row = bridge.ended()
+        assert row["status"] == "completed"
+        took = datetime.fromisoformat(row["ended_at"]) - datetime.fromisoformat(row["started_at"])
+        assert 0 < row["overhead_ms"] < row["overhead_ms"] + row["upstream_ms"] < took / MILLISECOND
