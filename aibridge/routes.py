@@ -25,7 +25,7 @@ from aibridge.web.kept_routes import KeptRoute
 from aibridge.web.mcp_routes import PATH as MCP_PATH
 from aibridge.web.mcp_routes import McpRoute
 from aibridge.web.models_routes import models
-from aibridge.web.passthrough import Passthrough, passthrough_target
+from aibridge.web.passthrough import Passthrough, passthrough_target, written_path
 from aibridge.web.reply import http_error, send_error
 from aibridge.web.shapes import shape_of
 from aibridge.web.tools_routes import tools_listing
@@ -111,7 +111,7 @@ class Routes:
         hot = self._hot if scope["method"] == "POST" else {}
         if app := hot.get(scope["path"]):
             return app, scope
-        target = passthrough_target(scope["path"], self._upstreams)
+        target = passthrough_target(written_path(scope), self._upstreams)
         if target is None:
             return None, scope
         upstream, path = target
@@ -131,6 +131,7 @@ def _passthrough(config: Config, running: Running, door: Door) -> Passthrough:
         tracing=lambda: running.rooms().bridge.tracing,
         door=door,
         max_json=config.server.max_body,
+        alone=len(config.upstreams) == 1,
         leads=lambda id_: running.rooms().bridge.pointing.target(id_),
     )
 

@@ -24,6 +24,14 @@ async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
     length = header(scope, b"content-length")
     if length and length.isdigit() and int(length) > limit:
         raise _too_large(limit)
+    body, more = await read_until(receive, limit)
+    if more or len(body) > limit:
+        raise _too_large(limit)
+    return decode(body, header(scope, b"content-encoding"), limit)
+
+
+async def read_until(receive: Receive, limit: int) -> tuple[bytes, bool]:
+    """The body as it came, until it is over `limit`, and whether there is more. Raises ClientLeft."""
     pieces: list[bytes] = []
     size = 0
     while True:
@@ -32,10 +40,9 @@ async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
             raise ClientLeft
         pieces.append(message.get("body", b""))
         size += len(pieces[-1])
-        if size > limit:
-            raise _too_large(limit)
-        if not message.get("more_body"):
-            return decode(b"".join(pieces), header(scope, b"content-encoding"), limit)
+        more = bool(message.get("more_body"))
+        if size > limit or not more:
+            return b"".join(pieces), more
 
 
 def decode(body: bytes, encoding: str | None, limit: int) -> bytes:

@@ -1,12 +1,14 @@
 """Every route of an OpenAI-compatible API that aibridge does not serve itself, both ways untouched.
 
-The upstream is the one that the path names, else that of the JSON body's `model`, else the first. A body
-that is no JSON is sent on as it comes, however long; so is every answer.
+The upstream is the one that the path names, else that of the model in the JSON body or below `/models`, else
+the first. Bodies are sent on as they come, however long, and so is every answer; JSON is read first, as far
+as `server.max_body`.
 """
 
-from collections.abc import Awaitable, Callable, Container
+from collections.abc import AsyncIterator, Awaitable, Callable, Container
 from dataclasses import dataclass
 from typing import Protocol
+from urllib.parse import quote, unquote
 
 from starlette.types import Receive, Send
 
@@ -19,7 +21,7 @@ from aibridge.errors import BridgeError, Kind
 from aibridge.facts import Listener
 from aibridge.nouns import Caller
 from aibridge.tracing import serving
-from aibridge.web.body import ClientLeft, read_body
+from aibridge.web.body import ClientLeft, decode, read_until
 from aibridge.web.callers import Door, Lease, release
 from aibridge.web.headers import Scope, header
 from aibridge.web.reply import Reply, send_error
@@ -34,6 +36,18 @@ OWN = frozenset({"/models", "/tools"})
 """Routes below `/v1` that aibridge answers itself."""
 
 
+MODELS = "/models/"
+AS_WRITTEN = "!\"#$%&'()*+,/:;<=>?@[\\]^`{|}"
+"""What a path may hold beside letters, digits and `_.-~`, encoded already or not to be."""
+BOM = b"\xef\xbb\xbf"
+
+
+def written_path(scope: Scope) -> str:
+    """The path as its client wrote it: `%2F` in it is no slash."""
+    raw: bytes | None = scope.get("raw_path")
+    return quote(scope["path"]) if raw is None else quote(raw, AS_WRITTEN)
+
+
 def passthrough_target(path: str, upstreams: Container[str]) -> tuple[str | None, str] | None:
     """The upstream that `path` names, if it does, and the path below its base URL; None for our own."""
     first, _, rest = path[1:].partition("/")
@@ -41,7 +55,7 @@ def passthrough_target(path: str, upstreams: Container[str]) -> tuple[str | None
         return first, "/" + rest.removeprefix("v1/")
     below = path.removeprefix("/v1")
     known = path.startswith("/v1/") or first in OPENAI_ROUTES
-    return (None, below) if known and below not in OWN else None
+    return (None, below) if known and below.rstrip("/") not in OWN else None
 
 
 class Openers(Protocol):
@@ -65,6 +79,8 @@ class Passthrough:
     door: Door
     max_json: int
     """Bytes of a JSON body in which `model` is looked for."""
+    alone: bool
+    """There is one upstream."""
     leads: Callable[[str], Awaitable[str]]
     """Where the id of an answer leads upstream."""
 
@@ -87,10 +103,13 @@ class Passthrough:
     async def _wanted(self, scope: Scope, receive: Receive) -> "_Wanted":
         """The request, and who serves it. Raises BridgeError and ClientLeft."""
         caller = self.door.identify(scope)
+        _check_path(scope["aibridge.path"])
         body = await self._body(scope, receive)
-        model = _model_in(body) if isinstance(body, bytes) else None
+        text = self._text(scope, body) if isinstance(body, bytes) else b""
+        model = _model_in(text) if body else _model_below(scope)
         opener = self.openers().opener(scope.get("aibridge.upstream"), model, _api(scope))
-        wanted = _Wanted(caller, body, model, None if model is None else opener.resolve(model), opener)
+        known_as = None if model is None else opener.resolve(model)
+        wanted = _Wanted(caller, body, text, model, known_as, opener, lists=_lists_models(scope))
         _check(wanted)
         return wanted
 
@@ -108,14 +127,24 @@ class Passthrough:
 
     async def _passing(self, scope: Scope, wanted: "_Wanted", story: Story) -> Passing:
         """The exchange, with what it refers to as it is upstream."""
-        path, renamed = await self._led_path(scope["aibridge.path"])
+        path, renamed = await self._led_path(wanted.path(scope["aibridge.path"]))
+        headers = _unencoded(scope["headers"]) if renamed else scope["headers"]
+        body: bytes | AsyncIterator[bytes]
+        if isinstance(wanted.body, Upload):
+            body = wanted.body.pieces()
+        else:
+            body = await self._led(wanted.renamed())
+            if body is wanted.text:
+                body = wanted.body
+            else:
+                headers = [pair for pair in headers if pair[0].lower() != b"content-encoding"]
         return Passing(
             dialect=shape_of(scope["path"]),
             upstream=wanted.opener,
             method=scope["method"],
             target=_target(scope, path),
-            headers=_unencoded(scope["headers"]) if renamed else scope["headers"],
-            body=wanted.body.pieces() if isinstance(wanted.body, Upload) else await self._led(wanted.whole()),
+            headers=headers,
+            body=body,
             model=wanted.model,
             known_as=wanted.known_as,
             story=story,
@@ -146,16 +175,38 @@ class Passthrough:
         return text.replaced({PREVIOUS: dumps(target)})
 
     async def _body(self, scope: Scope, receive: Receive) -> bytes | Upload:
-        """JSON whole, because `model` is looked for in it; anything else as it comes."""
-        if header(scope, b"content-length") in (None, "0") and not header(scope, b"transfer-encoding"):
+        """JSON whole, because `model` is looked for in it; anything else, and what is longer, as it comes.
+
+        Raises BridgeError where nobody can know whom a longer one is for.
+        """
+        length = header(scope, b"content-length")
+        if length in (None, "0") and not header(scope, b"transfer-encoding"):
             return b""
         media = (header(scope, b"content-type") or "").partition(";")[0].strip().lower()
-        plain = header(scope, b"content-encoding") in (None, "identity")
-        length = header(scope, b"content-length")
-        short = length is None or int(length) <= self.max_json
-        if media == "application/json" and plain and short:
-            return await read_body(scope, receive, self.max_json)
-        return Upload(receive)
+        if media != "application/json":
+            return Upload(receive)
+        begun, more = b"", True
+        if length is None or int(length) <= self.max_json:
+            begun, more = await read_until(receive, self.max_json)
+        if not more and len(begun) <= self.max_json:
+            return begun
+        if not self._knows_whom(scope):
+            sentence = f"over {self.max_json} bytes (`server.max_body`) nobody looks for `model` in a body"
+            raise BridgeError(Kind.TOO_LARGE, f"{sentence}; name the upstream: /{{upstream}}{scope['path']}")
+        return Upload(receive, begun, more=more)
+
+    def _text(self, scope: Scope, body: bytes) -> bytes:
+        """The JSON in a body; empty where it is in an encoding that only the upstream may know."""
+        try:
+            return decode(body, header(scope, b"content-encoding"), self.max_json).removeprefix(BOM)
+        except BridgeError:
+            if self._knows_whom(scope):
+                return b""
+            raise
+
+    def _knows_whom(self, scope: Scope) -> bool:
+        """Whether a request is for one upstream, whatever its model."""
+        return self.alone or scope.get("aibridge.upstream") is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,31 +215,62 @@ class _Wanted:
 
     caller: Caller
     body: bytes | Upload
+    text: bytes
+    """The JSON in the body."""
     model: str | None
     known_as: str | None
     """The upstream's own name of the model."""
     opener: Opener
+    lists: bool
+    """All models of the upstream are asked for."""
 
     @property
     def size(self) -> int:
         """Bytes that are known before they are sent on."""
         return len(self.body) if isinstance(self.body, bytes) else 0
 
-    def whole(self) -> bytes:
-        """A body that was read, with the upstream's own name of the model, where an alias was asked for."""
-        assert isinstance(self.body, bytes)
-        if self.known_as is None or self.known_as == self.model:
-            return self.body
-        return ObjectText.read(self.body).replaced({"model": dumps(self.known_as)})
+    @property
+    def _alias(self) -> str | None:
+        """The upstream's own name, where the client says another one."""
+        return None if self.known_as == self.model else self.known_as
+
+    def renamed(self) -> bytes:
+        """The JSON as the upstream knows the model."""
+        if self._alias is None or not self.text:
+            return self.text
+        return ObjectText.read(self.text).replaced({"model": dumps(self._alias)})
+
+    def path(self, written: str) -> str:
+        """The same of the path."""
+        return written if self._alias is None or self.text else MODELS + quote(self._alias, "")
+
+
+def _check_path(path: str) -> None:
+    """Raises BridgeError (400) for a path that leads out of what is below the upstream's `base_url`."""
+    if not {".", ".."}.isdisjoint(unquote(path).replace("\\", "/").split("/")):
+        raise BridgeError(Kind.BAD_REQUEST, "the path has a segment '.' or '..'; write it without")
 
 
 def _check(wanted: _Wanted) -> None:
     """Raises BridgeError (403) for a model that the key may not use, or that cannot be known."""
     if wanted.model is not None:
         check_model(wanted.caller, wanted.model, wanted.known_as or wanted.model)
-    elif wanted.body and not wanted.caller.rights.any_model:
+    elif (wanted.body or wanted.lists) and not wanted.caller.rights.any_model:
         sentence = "this key may use some models only, and this request does not say its model in JSON"
+        if wanted.lists:
+            sentence = "this key may use some models only; GET /v1/models lists those"
         raise BridgeError(Kind.MODEL_NOT_ALLOWED, sentence, "model")
+
+
+def _lists_models(scope: Scope) -> bool:
+    below: str = scope["aibridge.path"]
+    return below.rstrip("/") + "/" == MODELS
+
+
+def _model_below(scope: Scope) -> str | None:
+    """The model that `/models/{model}` names."""
+    below: str = scope["aibridge.path"]
+    return unquote(below.removeprefix(MODELS)) or None if below.startswith(MODELS) else None
 
 
 def _model_in(body: bytes) -> str | None:

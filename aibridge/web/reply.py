@@ -28,6 +28,7 @@ log = structlog.get_logger(__name__)
 NO_BUFFERING = [(b"cache-control", b"no-cache, no-transform"), (b"x-accel-buffering", b"no")]
 """Proxies in between would hold back a stream without these."""
 AtOnce = Callable[[Message], Coroutine[Any, Any, None]]
+WITHOUT_BODY = frozenset({204, 304})
 SHORT = 0.05
 """Seconds that an exchange runs before anybody looks whether its client left: little is saved by ending one
 so early."""
@@ -135,7 +136,9 @@ class Reply:
         added = [(b"x-aibridge-upstream", begin.upstream.encode()), *self._added]
         headers = to_client(begin.headers, added, self._exchange_id, verbatim=begin.verbatim)
         if begin.verbatim:
-            return headers
+            # There it tells the length of what another answer would have: the server would wait for that.
+            bodiless = begin.status in WITHOUT_BODY
+            return [pair for pair in headers if pair[0] != b"content-length"] if bodiless else headers
         if length is not None:
             headers.append((b"content-length", str(length).encode()))
         if self._streamed:

@@ -9,15 +9,18 @@ from starlette.types import Receive
 class Upload:
     """A request's body as it arrives; who waits for the client's leaving waits until it is whole."""
 
-    def __init__(self, receive: Receive) -> None:
-        self._receive = receive
+    def __init__(self, receive: Receive, begun: bytes = b"", *, more: bool = True) -> None:
+        """`begun`: what was read of it already; `more`: that was not all."""
+        self._receive, self._begun, self._more = receive, begun, more
         self._whole = asyncio.Event()
         self._left = False
 
     async def pieces(self) -> AsyncIterator[bytes]:
         """The pieces; when the client leaves no more come, and whoever waits in `after` hears of it."""
-        more = True
-        while more:
+        if begun := self._begun:
+            self._begun = b""
+            yield begun
+        while self._more:
             message = await self._receive()
             if message["type"] == "http.disconnect":
                 self._left = True
@@ -25,7 +28,7 @@ class Upload:
                 await asyncio.Event().wait()  # until the exchange is cancelled
             if piece := message.get("body", b""):
                 yield piece
-            more = message.get("more_body", False)
+            self._more = message.get("more_body", False)
         self._whole.set()
 
     async def after(self) -> dict[str, str]:

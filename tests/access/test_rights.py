@@ -52,6 +52,18 @@ def test_the_list_of_models_is_the_keys_own(bridge: Bridged) -> None:
     assert [model["id"] for model in _get(bridge, "/v1/models", key)["data"]] == ["m-1", "m-2"]
 
 
+def test_what_the_key_does_not_allow_is_not_told_by_another_path_either(
+    bridge: Bridged, upstream: RawUpstream
+) -> None:
+    key = make_key(bridge.port, models=["m-1"])
+    for path in ("/v1/models/m-2", "/up/v1/models", "/up/models/", "/up/v1/models/m-2", "/v1/x/../models"):
+        got = send(bridge.port, method="GET", path=path, headers=[bearer(key)])
+        assert got.status in (400, 403), path
+    assert upstream.heard == []
+    assert send(bridge.port, method="GET", path="/v1/models/m-1", headers=[bearer(key)]).status == 200
+    assert send(bridge.port, method="GET", path="/v1/models/", headers=[bearer(key)]).status == 307
+
+
 def test_the_key_narrows_the_tools_and_the_header_narrows_them_further(
     bridge: Bridged, upstream: RawUpstream
 ) -> None:

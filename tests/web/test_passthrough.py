@@ -6,6 +6,7 @@ import http.client
 import json
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 from starlette.applications import Starlette
@@ -15,7 +16,7 @@ from starlette.routing import Route
 
 from tests.support.bridged import Bridged, bridged, configuration
 from tests.support.gates import Gate
-from tests.support.raw import connection, read_response, request, send
+from tests.support.raw import Got, connection, read_response, request, send
 from tests.support.serving import Served, serving
 from tests.support.waiting import eventually
 
@@ -40,6 +41,7 @@ class Provider:
                 Route("/v1/audio", self.speak),
                 Route("/v1/broken", self.break_off),
                 Route("/v1/packed", self.pack),
+                Route("/v1/unchanged", self.unchanged),
                 Route("/v1/models", self.models),
                 Route("/v1/{rest:path}", self.echo, methods=METHODS),
             ]
@@ -73,8 +75,13 @@ class Provider:
     async def echo(self, request: Request) -> Response:
         told = {"name": self.name, "method": request.method, "url": str(request.url.path), "id": "e-1"}
         usage = {"prompt_tokens": 7, "total_tokens": 7}
-        body = (await request.body()).decode()
+        body = (await request.body()).decode("latin-1")
+        told["written"] = request.scope["raw_path"].decode()
+        told["encoding"] = request.headers.get("content-encoding", "")
         return JSONResponse({**told, "query": request.url.query, "body": body, "usage": usage})
+
+    async def unchanged(self, request: Request) -> Response:
+        return Response(status_code=304, headers={"etag": '"1"', "content-length": "500"})
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +107,7 @@ def proxy(providers: tuple[Served, Served], tmp_path_factory: pytest.TempPathFac
     config = configuration(folder, first.base_url)
     config["upstreams"] = {
         "one": {"base_url": first.base_url, "models": ["one-*"], "api_key": "sk-first"},
-        "two": {"base_url": second.base_url, "models": ["two-*"]},
+        "two": {"base_url": second.base_url, "models": ["two-*"], "aliases": {"fast": "two-1"}},
         "gone": {"base_url": "http://127.0.0.1:9/v1", "models": ["gone-*"]},
     }
     with bridged(folder, config) as bridge:
@@ -112,7 +119,7 @@ def test_method_path_query_and_body_reach_the_first_upstream(proxy: Bridged, met
     got = send(proxy.port, b"a=1", [("content-type", "text/csv")], method=method, path="/v1/vector/x?y=%20z")
     assert got.json | {"usage": None} == {
         "name": "one", "method": method, "url": "/v1/vector/x", "id": "e-1",
-        "query": "y=%20z", "body": "a=1", "usage": None,
+        "query": "y=%20z", "body": "a=1", "usage": None, "written": "/v1/vector/x", "encoding": "",
     }  # fmt: skip
     assert got.header("x-aibridge-upstream") == "one"
 
@@ -205,18 +212,100 @@ def test_the_models_of_all_upstreams_are_one_list_without_what_is_down(
 ) -> None:
     for _ in range(2):
         got = send(proxy.port, method="GET", path="/v1/models", headers=[("authorization", "Bearer mine")])
-        assert [each["id"] for each in got.json["data"]] == ["one-1", "two-1"]
+        assert [each["id"] for each in got.json["data"]] == ["one-1", "two-1", "fast"]
         assert got.header("x-aibridge-unavailable") == "gone"
     assert (len(one.asked), len(two.asked)) == (1, 1), "asked once, then remembered"
     send(proxy.port, method="GET", path="/models", headers=[("authorization", "Bearer other")])
     assert (len(one.asked), len(two.asked)) == (1, 2), "a caller's own credential may see other models"
 
 
-def test_json_that_is_longer_than_what_is_read_goes_to_the_first_upstream(
-    providers: tuple[Served, Served], one: Provider, two: Provider, proxy: Bridged
-) -> None:
-    body = json.dumps({"model": "two-1", "input": "x" * 100}).encode()
-    packed = gzip.compress(body)
+@pytest.mark.parametrize(
+    "path",
+    [
+        "files/a%2Fb",
+        "files/a%3Fb%23c",
+        "files/100%25",
+        "files/%252e%252e",
+        "files/%ff",
+        "files/a%0D%00b",
+        "x//y",
+    ],
+)
+def test_a_path_reaches_the_upstream_as_its_client_wrote_it(proxy: Bridged, path: str) -> None:
+    for begin in ("/v1/", "/two/v1/", "/two/"):
+        got = send(proxy.port, method="GET", path=f"{begin}{path}?q=a%26b")
+        assert (got.json["written"], got.json["query"]) == (f"/v1/{path}", "q=a%26b")
+
+
+@pytest.mark.parametrize(
+    "path", ["/v1/../admin", "/v1/files/%2e%2e/%2E%2e/admin", "/two/v1/x/.%2e/y", "/v1/a%2F..%2Fb"]
+)
+def test_a_path_that_leads_out_of_the_upstreams_base_url_is_refused(proxy: Bridged, path: str) -> None:
+    got = send(proxy.port, method="GET", path=path)
+    assert got.status == 400
+    assert "'..'" in got.error["message"]
+
+
+def test_the_model_below_models_names_the_upstream(proxy: Bridged) -> None:
+    got = send(proxy.port, method="GET", path="/v1/models/two-1%2Fx")
+    assert (got.json["name"], got.json["written"]) == ("two", "/v1/models/two-1%2Fx")
+    got = send(proxy.port, method="GET", path="/v1/models/fast")
+    assert (got.json["name"], got.json["written"]) == ("two", "/v1/models/two-1")
+    assert send(proxy.port, method="GET", path="/v1/models/nobody").error["code"] == "model_not_found"
+
+
+def test_an_answer_without_a_body_that_tells_a_length_ends_in_order(proxy: Bridged) -> None:
+    with connection(proxy.port) as client:
+        for _ in range(2):
+            client.sendall(request(proxy.port, method="GET", path="/v1/unchanged"))
+            got = read_response(client, "GET")
+            assert (got.status, got.header("etag"), got.body) == (304, '"1"', b"")
+    assert proxy.ended()["status"] == "completed"
+
+
+def test_the_model_is_found_in_json_that_is_packed(proxy: Bridged) -> None:
+    packed = gzip.compress(b'\xef\xbb\xbf{"model": "two-1", "input": "x"}')
     headers = [("content-type", "application/json"), ("content-encoding", "gzip")]
-    got = send(proxy.port, packed, headers, path="/v1/files")
-    assert got.json["sha256"] == hashlib.sha256(packed).hexdigest(), "an encoded body is not touched"
+    got = send(proxy.port, packed, headers, path="/v1/embeddings")
+    assert (got.json["name"], got.json["encoding"]) == ("two", "gzip")
+    assert got.json["body"].encode("latin-1") == packed, "an encoded body is not touched"
+    packed = gzip.compress(b'{"model": "fast"}')
+    got = send(proxy.port, packed, headers, path="/v1/embeddings")
+    assert (got.json["encoding"], got.json["body"]) == ("", '{"model": "two-1"}')
+    assert send(proxy.port, b"no gzip", headers, path="/v1/embeddings").status == 400
+
+
+LONG = json.dumps({"input": "x" * 5000, "model": "two-1"}).encode()
+
+
+@pytest.mark.parametrize("sized", [True, False])
+def test_json_that_is_longer_than_what_is_read_goes_to_nobody_by_chance(
+    providers: tuple[Served, Served], tmp_path: Path, *, sized: bool
+) -> None:
+    first, second = ({"base_url": each.base_url} for each in providers)
+    config = configuration(tmp_path, "", server={"max_body": 1000})
+    config["upstreams"] = {"one": {**first, "models": ["one-*"]}, "two": second}
+    with bridged(tmp_path, config) as bridge:
+        got = _send_long(bridge.port, "/v1/embeddings", sized=sized)
+        assert (got.status, got.error["code"]) == (413, "request_too_large")
+        assert "/{upstream}/v1/embeddings" in got.error["message"]
+        got = _send_long(bridge.port, "/two/v1/embeddings", sized=sized)
+        assert (got.json["name"], got.json["body"].encode()) == ("two", LONG)
+    config["upstreams"] = {"one": first}
+    with bridged(tmp_path, config) as bridge:
+        got = _send_long(bridge.port, "/v1/embeddings", sized=sized)
+        assert (got.json["name"], got.json["body"].encode()) == ("one", LONG)
+
+
+def _send_long(port: int, path: str, *, sized: bool) -> Got:
+    with connection(port) as client:
+        if sized:
+            client.sendall(request(port, LONG, path=path))
+        else:
+            head = request(port, path=path, length=False)
+            client.sendall(head.replace(b"\r\n\r\n", b"\r\nTransfer-Encoding: chunked\r\n\r\n"))
+            for at in range(0, len(LONG), 700):
+                piece = LONG[at : at + 700]
+                client.sendall(b"%x\r\n%b\r\n" % (len(piece), piece))
+            client.sendall(b"0\r\n\r\n")
+        return read_response(client)
