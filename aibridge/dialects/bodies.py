@@ -9,13 +9,19 @@ from aibridge.wire.json_text import ObjectText
 
 
 def read_request(body: bytes) -> ObjectText:
-    """The object in a request's `body`, whose `tools` are a list. Raises BridgeError (400)."""
+    """The object in a request's `body`, whose `tools` are a list, and whose `model` can be told of.
+
+    Raises BridgeError (400).
+    """
     try:
         source = ObjectText.read(body)
     except ValueError as error:
         raise bad_request(f"the body is not a JSON object: {error}") from None
     if not isinstance(source.value.get("tools", []), list | None):
         raise bad_request("`tools` has to be a list", "tools")
+    model = source.value.get("model")
+    if isinstance(model, str) and not model.isprintable():  # half a surrogate pair, a line's end
+        raise bad_request("`model` has a character that no name of a model has", "model")
     return source
 
 

@@ -264,13 +264,14 @@ def _check(wanted: _Wanted) -> None:
 
 def _lists_models(scope: Scope) -> bool:
     below: str = scope["aibridge.path"]
-    return below.rstrip("/") + "/" == MODELS
+    return f"{below}/".startswith(MODELS)
 
 
 def _model_below(scope: Scope) -> str | None:
     """The model that `/models/{model}` names."""
     below: str = scope["aibridge.path"]
-    return unquote(below.removeprefix(MODELS)) or None if below.startswith(MODELS) else None
+    model = unquote(below.removeprefix(MODELS)) if below.startswith(MODELS) else ""
+    return model if model.isprintable() and model else None
 
 
 def _model_in(body: bytes) -> str | None:
@@ -278,7 +279,7 @@ def _model_in(body: bytes) -> str | None:
         model = ObjectText.read(body).value.get("model")
     except ValueError:
         return None  # whatever it is, the upstream may know
-    return model if isinstance(model, str) and model else None
+    return model if isinstance(model, str) and model and model.isprintable() else None
 
 
 def _api(scope: Scope) -> str | None:

@@ -56,7 +56,14 @@ def test_what_the_key_does_not_allow_is_not_told_by_another_path_either(
     bridge: Bridged, upstream: RawUpstream
 ) -> None:
     key = make_key(bridge.port, models=["m-1"])
-    for path in ("/v1/models/m-2", "/up/v1/models", "/up/models/", "/up/v1/models/m-2", "/v1/x/../models"):
+    for path in (
+        "/v1/models/m-2",
+        "/up/v1/models",
+        "/up/models/",
+        "/up/v1/models/m-2",
+        "/v1/models/%00",
+        "/v1/x/../models",
+    ):
         got = send(bridge.port, method="GET", path=path, headers=[bearer(key)])
         assert got.status in (400, 403), path
     assert upstream.heard == []

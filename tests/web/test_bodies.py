@@ -42,6 +42,8 @@ def _encoded(bridge: Bridged, body: bytes, encoding: str) -> Got:
         (b'{"messages": []}', "no `model`", "model"),
         (b'{"model": 7, "messages": []}', "no `model`", "model"),
         (b'{"model": "", "messages": []}', "no `model`", "model"),
+        (b'{"model": "\\ud800", "messages": []}', "`model` has a character", "model"),
+        (b'{"model": "m\\n1", "messages": []}', "`model` has a character", "model"),
         (b'{"model": "m-1"}', "no `messages`", "messages"),
         (b'{"model": "m-1", "messages": "hi"}', "no `messages`", "messages"),
         (b'{"model": "m-1", "input": "hi"}', "/v1/responses", "messages"),

@@ -27,9 +27,9 @@ def _refused(got: Got, status: int, type_: str) -> str:
 
 @pytest.fixture(scope="module")
 def failing(tmp_path_factory: pytest.TempPathFactory, shared_upstream: RawUpstream) -> Iterator[Bridged]:
-    """Knows an upstream that is not there, and one that has a tenth of a second."""
+    """Takes 8000 bytes, and knows an upstream that is not there, and one that has a tenth of a second."""
     folder: Path = tmp_path_factory.mktemp("failing")
-    config = configuration(folder, "")
+    config = configuration(folder, "", server={"max_body": 8000})
     once = {"retries": 0, "breaker": "off"}
     config["upstreams"] = {
         "gone": {"base_url": f"http://127.0.0.1:{free_port()}/v1", "models": ["gone"], **once},
@@ -62,12 +62,12 @@ def test_a_model_that_nobody_serves(bridge: Bridged) -> None:
     assert "'other'" in _refused(got, 404, "not_found_error")
 
 
-def test_a_body_that_is_too_large(bridge: Bridged) -> None:
+def test_a_body_that_is_too_large_to_tell_whom_it_is_for(failing: Bridged) -> None:
     long = json.dumps({"model": "m-1", "messages": ["x" * 9000]}).encode()
     chunked = b"%x\r\n%b\r\n0\r\n\r\n" % (len(long), long)
     headers = [JSON_TYPE, ("transfer-encoding", "chunked")]
-    with connection(bridge.port) as client:
-        client.sendall(request(bridge.port, chunked, headers, path="/v1/messages", length=False))
+    with connection(failing.port) as client:
+        client.sendall(request(failing.port, chunked, headers, path="/v1/messages", length=False))
         got = read_response(client)
     assert "server.max_body" in _refused(got, 413, "request_too_large")
 
