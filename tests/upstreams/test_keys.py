@@ -133,6 +133,8 @@ def test_how_long_a_key_rests() -> None:
     first = keys.next()
     keys.refused(first, 429, None)
     assert keys.resting()[0]["seconds"] == BUSY_REST
+    keys.refused(first, 429, 0.0)
+    assert keys.resting() == []
     keys.refused(first, 429, 1e9)
     assert keys.resting()[0]["seconds"] == LONGEST_REST
     time.now += LONGEST_REST

@@ -56,6 +56,7 @@ def playing(
     [
         ((refusal(500), refusal(503)), ["500", "503"]),
         ((refusal(429, retry_after_ms="20"),), ["429"]),
+        ((refusal(429, retry_after="Wed, 21 Oct 99999999999 07:28:00 GMT"),), ["429"]),
         ((refusal(408), refusal(409)), ["408", "409"]),
         ((hang_up,), ["closed"]),
         ((refusal(400, x_should_retry="true"),), ["400"]),
@@ -96,6 +97,7 @@ def test_after_the_first_byte_nothing_is_sent_again(tmp_path: Path) -> None:
     [
         refusal(429, retry_after="30"),
         refusal(503, retry_after="Fri, 31 Dec 2100 23:59:59 GMT"),
+        refusal(429, retry_after="1e300"),
         refusal(500, x_should_retry="false"),
         refusal(400),
         refusal(404),
