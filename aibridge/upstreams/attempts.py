@@ -21,7 +21,7 @@ from aibridge.upstreams.answer import Answer
 from aibridge.upstreams.breaker import Breakers
 from aibridge.upstreams.carrying import Body, Carrier, Clocks, Reply, Sent
 from aibridge.upstreams.credentials import REFUSED, Key, Keys
-from aibridge.upstreams.failures import CONNECTION, AttemptError, resting, unanswered
+from aibridge.upstreams.failures import CONNECTION, AttemptError, no_status, resting, unanswered
 from aibridge.upstreams.headers import to_upstream
 from aibridge.upstreams.retrying import LONGEST_WAIT, Budget, told_wait, wait_before, worth_retrying
 from aibridge.upstreams.vitals import Vitals
@@ -142,12 +142,16 @@ class Attempts:
         site.vitals.attempts += 1
         try:
             async with asyncio.timeout(site.first_byte_timeout):
-                return await site.carrier.send(request)
+                reply = await site.carrier.send(request)
         except (TimeoutError, httpx2.TransportError) as error:
             raise unanswered(site.name, error, proxied=site.proxied) from error
         except asyncio.CancelledError:
             site.breakers.undecided(outgoing.model)
             raise
+        if not 200 <= reply.status < 600:  # servers have no line for such a one
+            await reply.stream.aclose()
+            raise no_status(site.name, reply.status)
+        return reply
 
     def _failed(self, error: AttemptError, key: Key | None) -> float | None:
         """Note that no answer came; the seconds until the next try, None where there is none."""

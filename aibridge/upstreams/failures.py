@@ -45,6 +45,12 @@ def empty(upstream: str) -> AttemptError:
     return AttemptError(Kind.UPSTREAM_INVALID, f"upstream '{upstream}' sent an empty answer", "empty")
 
 
+def no_status(upstream: str, status: int) -> AttemptError:
+    """What came has the form of an answer, and a status that none can have (RFC 9110, 15)."""
+    what = f"answered {status}, which is no HTTP status of an answer"
+    return AttemptError(Kind.UPSTREAM_INVALID, f"upstream '{upstream}' {what}", "invalid")
+
+
 def resting(upstream: str, model: str, reason: str, seconds: float) -> AttemptError:
     """The breaker lets nothing through for `seconds`."""
     whole = max(1, -int(-seconds // 1))

@@ -187,3 +187,34 @@ def test_a_client_that_leaves_during_a_wait_ends_it(tmp_path: Path) -> None:
             eventually(lambda: bridge.rows("failed_attempts"), what="the first attempt's end")
         row = bridge.ended()
         assert (row["status"], len(upstream.heard)) == ("cancelled", 1)
+
+
+ODD = [
+    pytest.param(b'{"model": "m-1", "messages": []}', "/v1/chat/completions", id="bridged"),
+    pytest.param(b'{"model": "m-1", "input": "x"}', "/v1/embeddings", id="passed through"),
+]
+
+
+@pytest.mark.parametrize(("body", "path"), ODD)
+@pytest.mark.parametrize("status", [600, 999])
+def test_a_status_that_is_none_is_502_and_not_asked_for_again(
+    tmp_path: Path, status: int, body: bytes, path: str
+) -> None:
+    with playing(tmp_path, refusal(status), plainly) as (bridge, upstream):
+        got = send(bridge.port, body, path=path)
+        row, told = bridge.ended(), bridge.rows("failed_attempts")
+    assert (got.status, got.error["code"], len(upstream.heard)) == (502, "upstream_invalid_response", 1)
+    assert f"upstream 'up' answered {status}, which is no HTTP status" in got.error["message"]
+    assert (row["status"], row["http_status"]) == ("failed", 502)
+    assert attempts_of(told) == [("up", "invalid", False)]
+
+
+@pytest.mark.parametrize(("body", "path"), ODD)
+@pytest.mark.parametrize("status", [418, 499, 520, 529, 599])
+def test_an_unusual_status_is_the_clients_as_it_is(
+    tmp_path: Path, status: int, body: bytes, path: str
+) -> None:
+    with playing(tmp_path, refusal(status, "its own words"), retries=0) as (bridge, _):
+        got = send(bridge.port, body, path=path)
+        assert (got.status, got.json["error"]["message"]) == (status, "its own words")
+        assert bridge.ended()["error_code"] == f"upstream_{status}"
