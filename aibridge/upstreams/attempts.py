@@ -24,6 +24,7 @@ from aibridge.upstreams.credentials import REFUSED, Key, Keys
 from aibridge.upstreams.failures import CONNECTION, AttemptError, no_status, resting, unanswered
 from aibridge.upstreams.headers import to_upstream
 from aibridge.upstreams.retrying import LONGEST_WAIT, Budget, told_wait, wait_before, worth_retrying
+from aibridge.upstreams.uploading import send_as_it_comes
 from aibridge.upstreams.vitals import Vitals
 
 log = structlog.get_logger(__name__)
@@ -141,8 +142,11 @@ class Attempts:
         request = Sent(outgoing.method, url, headers, outgoing.body, site.clocks, length)
         site.vitals.attempts += 1
         try:
-            async with asyncio.timeout(site.first_byte_timeout):
-                reply = await site.carrier.send(request)
+            if self._replayable:
+                async with asyncio.timeout(site.first_byte_timeout):
+                    reply = await site.carrier.send(request)
+            else:
+                reply = await send_as_it_comes(site.carrier, request, site.first_byte_timeout)
         except (TimeoutError, httpx2.TransportError) as error:
             raise unanswered(site.name, error, proxied=site.proxied) from error
         except asyncio.CancelledError:

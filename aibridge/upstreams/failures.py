@@ -21,6 +21,8 @@ def unanswered(upstream: str, error: Exception, *, proxied: bool) -> AttemptErro
     match error:
         case httpx2.ConnectTimeout() | httpx2.PoolTimeout():
             return _timeout(upstream, "took no connection within its connect_timeout", "connect_timeout")
+        case httpx2.WriteTimeout():
+            return _timeout(upstream, "took nothing of the request within its idle_timeout", "idle_timeout")
         case TimeoutError() | httpx2.TimeoutException():
             return _timeout(upstream, "gave no answer within its first_byte_timeout", "first_byte_timeout")
         case httpx2.ConnectError() | httpx2.ProxyError():
