@@ -141,6 +141,7 @@ class Attempts:
         url = site.base + outgoing.target
         request = Sent(outgoing.method, url, headers, outgoing.body, site.clocks, length)
         site.vitals.attempts += 1
+        self._heard.attempt_begins()
         try:
             if self._replayable:
                 async with asyncio.timeout(site.first_byte_timeout):
@@ -233,7 +234,9 @@ class Attempts:
         shown = None if key is None else key.name
         if again is not None:
             log.info("an upstream is asked again", upstream=self._site.name, code=code, after_ms=again)
-        self._heard(Failure(self._site.name, self._outgoing.model, code, error, took, again, shown))
+        self._heard.attempt_fails(
+            Failure(self._site.name, self._outgoing.model, code, error, took, again, shown)
+        )
 
 
 def _bare(sentence: str) -> str:

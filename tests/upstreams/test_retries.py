@@ -180,13 +180,15 @@ def test_a_failing_upstream_is_not_hammered(tmp_path: Path) -> None:
     assert 10 <= retries <= 10 + 30 * 0.2 + 2, "what was saved up, and a fifth of the requests"
 
 
-def test_a_client_that_leaves_during_a_wait_ends_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/embeddings"])
+def test_a_client_that_leaves_during_a_wait_ends_it(tmp_path: Path, path: str) -> None:
     with playing(tmp_path, refusal(429, retry_after="4"), plainly) as (bridge, upstream):
         with connection(bridge.port) as client:
-            client.sendall(request(bridge.port, b'{"model": "m-1", "messages": []}'))
+            client.sendall(request(bridge.port, b'{"model": "m-1", "messages": []}', path=path))
             eventually(lambda: bridge.rows("failed_attempts"), what="the first attempt's end")
-        row = bridge.ended()
+        row, [failed] = bridge.ended(), bridge.rows("failed_attempts")
         assert (row["status"], len(upstream.heard)) == ("cancelled", 1)
+        assert (row["attempts"], failed["again_in_ms"]) == (1, 4000), "what was planned was never sent"
 
 
 ODD = [
