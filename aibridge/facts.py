@@ -5,7 +5,7 @@ in a microsecond: each is an entry of the journal as it stands (`records.entries
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from msgspec import Struct, field
 
@@ -33,7 +33,16 @@ class Failure(Struct, frozen=True, omit_defaults=True):
     """Which of our keys it was asked with: its number, and a short mask."""
 
 
-AttemptHeard = Callable[[Failure], None]
+class AttemptHeard(Protocol):
+    """Who is told of each request to an upstream."""
+
+    def attempt_begins(self) -> None:
+        """A request is sent now."""
+        ...
+
+    def attempt_fails(self, failure: Failure) -> None:
+        """It failed, or was not sent at all (`breaker_open`)."""
+        ...
 
 
 class ExchangeStarted(Struct, frozen=True, omit_defaults=True, tag_field="fact", tag="started"):

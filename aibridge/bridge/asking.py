@@ -57,13 +57,12 @@ class Asking:
 
     async def __aenter__(self) -> Answer:
         while True:
-            self._story.attempts += 1
             self._sent = self.upstream.ask(
                 self._plan.target,
                 self._headers(),
                 self.request.body,
                 self._model,
-                self._story.attempt_fails,
+                self._story,
             )
             try:
                 answer = await self._sent.__aenter__()

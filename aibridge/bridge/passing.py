@@ -41,12 +41,9 @@ class Passing:
         story = self.story
         story.begins(Asked(self.model or "", streamed=False), self.upstream.name, ())
         story.round_begins()
-        story.attempts = 1
         headers = story.trace.onto(self.headers, story.trace.round(1)) if story.trace else self.headers
         began = False
-        sent = self.upstream.open(
-            self.method, self.target, headers, self.body, self.known_as or "", story.attempt_fails
-        )
+        sent = self.upstream.open(self.method, self.target, headers, self.body, self.known_as or "", story)
         try:
             async with sent as answer:
                 story.watch.to("upstream")

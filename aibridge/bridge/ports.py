@@ -88,7 +88,7 @@ class Upstream(Protocol):
     ) -> AbstractAsyncContextManager[Answer]:
         """POST `body` to `target`, again where that may help; leaving it lets go of the connection.
 
-        `model` is its own name of the one that is asked; `heard` is told of each attempt that fails.
+        `model` is its own name of the one that is asked; `heard` is told of each attempt.
         Raises UpstreamRefused on a status of 400 and above, BridgeError when there is no answer.
         """
         ...
@@ -114,7 +114,7 @@ class Opener(Protocol):
     ) -> AbstractAsyncContextManager[Answer]:
         """Send a request below the base URL; the answer has any status, and its body as it travels.
 
-        A body of bytes is sent again where that may help; `heard` is told of each attempt that fails.
+        A body of bytes is sent again where that may help; `heard` is told of each attempt.
         Raises BridgeError when there is no answer.
         """
         ...

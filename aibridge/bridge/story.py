@@ -83,10 +83,13 @@ class Story:
         self.rounds += 1
         self._round_began = time.time()
 
+    def attempt_begins(self) -> None:
+        """A request to an upstream is sent."""
+        self.attempts += 1
+
     def attempt_fails(self, failure: Failure) -> None:
-        """A request to an upstream failed; it may be sent again."""
+        """It failed, and may be sent again."""
         self._failures += 1
-        self.attempts += (failure.again_in_ms is not None) - (failure.code == "breaker_open")
         told = AttemptFailed(
             self.exchange_id, max(1, self.rounds), self._failures, failed_at=time.time(), failure=failure
         )

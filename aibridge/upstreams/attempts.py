@@ -21,9 +21,11 @@ from aibridge.upstreams.answer import Answer
 from aibridge.upstreams.breaker import Breakers
 from aibridge.upstreams.carrying import Body, Carrier, Clocks, Reply, Sent
 from aibridge.upstreams.credentials import REFUSED, Key, Keys
-from aibridge.upstreams.failures import CONNECTION, AttemptError, resting, unanswered
+from aibridge.upstreams.failures import CONNECTION, AttemptError, no_status, resting, unanswered
 from aibridge.upstreams.headers import to_upstream
+from aibridge.upstreams.hope import Hope
 from aibridge.upstreams.retrying import LONGEST_WAIT, Budget, told_wait, wait_before, worth_retrying
+from aibridge.upstreams.uploading import send_as_it_comes
 from aibridge.upstreams.vitals import Vitals
 
 log = structlog.get_logger(__name__)
@@ -82,18 +84,25 @@ class Attempts:
         self._retry = 0
         self._refused: list[Key] = []
         self._reply: Reply | None = None
+        self._hope = Hope()
         self._began = 0.0
 
     async def __aenter__(self) -> Answer:
         self._admit()
         self._site.budget.earn()
-        reply = await self._ask()
+        try:
+            reply = await self._ask()
+        except BaseException:
+            await self._hope.drop()
+            raise
         return Answer(self._site.name, reply, self._renewed, verbatim=self._outgoing.verbatim)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._let_go()
+        if self._hope.kept is not None:
+            await self._hope.drop()
 
     async def _let_go(self) -> None:
         reply, self._reply = self._reply, None
@@ -128,8 +137,9 @@ class Attempts:
                     return reply
                 pause = self._answered(reply, key)
                 if pause is None:
+                    reply = self._reply = await self._hope.choose(reply)
                     return reply if self._outgoing.verbatim else await self._refusal(reply)
-                await self._let_go()
+                await self._leave(reply, pause)
             await asyncio.sleep(pause)
 
     async def _send(self, key: Key) -> Reply:
@@ -140,14 +150,22 @@ class Attempts:
         url = site.base + outgoing.target
         request = Sent(outgoing.method, url, headers, outgoing.body, site.clocks, length)
         site.vitals.attempts += 1
+        self._heard.attempt_begins()
         try:
-            async with asyncio.timeout(site.first_byte_timeout):
-                return await site.carrier.send(request)
+            if self._replayable:
+                async with asyncio.timeout(site.first_byte_timeout):
+                    reply = await site.carrier.send(request)
+            else:
+                reply = await send_as_it_comes(site.carrier, request, site.first_byte_timeout)
         except (TimeoutError, httpx2.TransportError) as error:
             raise unanswered(site.name, error, proxied=site.proxied) from error
         except asyncio.CancelledError:
             site.breakers.undecided(outgoing.model)
             raise
+        if not 200 <= reply.status < 600:  # servers have no line for such a one
+            await reply.stream.aclose()
+            raise no_status(site.name, reply.status)
+        return reply
 
     def _failed(self, error: AttemptError, key: Key | None) -> float | None:
         """Note that no answer came; the seconds until the next try, None where there is none."""
@@ -169,7 +187,9 @@ class Attempts:
             site.vitals.answers()
         pause = self._other_key(key, status, headers)
         if pause is None:
-            pause = self._pause(headers, worth=status >= 400 and worth_retrying(status, headers))
+            hope = self._hope.over(reply)
+            worth = status >= 400 and worth_retrying(hope.status, hope.headers)
+            pause = self._pause(hope.headers, worth=worth)
         if status >= 400:
             self._tell(str(status), f"upstream '{site.name}' {told}", pause, key)
         return pause
@@ -181,6 +201,13 @@ class Attempts:
         self._site.keys.refused(key, status, told_wait(headers))
         self._refused.append(key)
         return 0.0 if self._replayable and self._site.keys.another(self._refused) else None
+
+    async def _leave(self, reply: Reply, pause: float) -> None:
+        """Go on from a refusal: to another key at once, or after a wait."""
+        self._reply = None
+        await self._hope.keep(reply)
+        if pause:
+            await self._hope.drop()
 
     def _pause(self, headers: Headers, *, worth: bool) -> float | None:
         """Seconds before the same request is sent again; None where it is not."""
@@ -225,7 +252,9 @@ class Attempts:
         shown = None if key is None else key.name
         if again is not None:
             log.info("an upstream is asked again", upstream=self._site.name, code=code, after_ms=again)
-        self._heard(Failure(self._site.name, self._outgoing.model, code, error, took, again, shown))
+        self._heard.attempt_fails(
+            Failure(self._site.name, self._outgoing.model, code, error, took, again, shown)
+        )
 
 
 def _bare(sentence: str) -> str:

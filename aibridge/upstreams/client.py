@@ -24,8 +24,17 @@ from aibridge.upstreams.headers import CREDENTIALS
 log = structlog.get_logger(__name__)
 
 
-def unheard(failure: Failure) -> None:
-    """Nobody wants to hear of failed attempts."""
+class _Unheard:
+    """Nobody wants to hear of attempts."""
+
+    def attempt_begins(self) -> None:
+        """See `AttemptHeard`."""
+
+    def attempt_fails(self, failure: Failure) -> None:
+        """The same."""
+
+
+UNHEARD = _Unheard()
 
 
 class _Learned:
@@ -115,11 +124,11 @@ class Upstream:
         }
 
     def ask(
-        self, target: str, headers: Headers, body: bytes, model: str = "", heard: AttemptHeard = unheard
+        self, target: str, headers: Headers, body: bytes, model: str = "", heard: AttemptHeard = UNHEARD
     ) -> Attempts:
         """POST `body` to `target` below `base_url`; leaving the context lets go of the connection.
 
-        `model`: the one that is asked, for the breaker; `heard` is told of each attempt that fails. Raises
+        `model`: the one that is asked, for the breaker; `heard` is told of each attempt. Raises
         UpstreamRefused on a status of 400 and above, BridgeError when there is no answer.
         """
         outgoing = Outgoing(
@@ -134,7 +143,7 @@ class Upstream:
         headers: Headers,
         body: Body,
         model: str = "",
-        heard: AttemptHeard = unheard,
+        heard: AttemptHeard = UNHEARD,
     ) -> Attempts:
         """Send a request whose answer has any status; both bodies travel as they are.
 
@@ -151,7 +160,7 @@ class Upstream:
         """
         outgoing = Outgoing("GET", "/models", headers, b"", "/models", 0, self._own_key, verbatim=False)
         try:
-            async with Attempts(self._site, outgoing, unheard) as answer:
+            async with Attempts(self._site, outgoing, UNHEARD) as answer:
                 return answer.status, await answer.read_all(LONGEST_ERROR)
         except UpstreamRefused as refused:
             return refused.status, refused.body

@@ -73,7 +73,7 @@ class Keys:
         if status in REFUSED:
             self._rest(key, REFUSED_REST, f"answered {status}")
         elif status == 429:
-            self._rest(key, min(wait or BUSY_REST, LONGEST_REST), "answered 429")
+            self._rest(key, min(BUSY_REST if wait is None else wait, LONGEST_REST), "answered 429")
 
     def another(self, tried: Container[Key]) -> bool:
         """True where a key is awake that was not `tried`."""
@@ -83,7 +83,7 @@ class Keys:
     def _rest(self, key: Key, seconds: float, reason: str) -> None:
         awake = key.rests_until <= self._clock()
         key.rests_until, key.reason = self._clock() + seconds, reason
-        if awake:
+        if awake and seconds:
             log.warning(
                 "an API key rests", upstream=self._upstream, key=key.name, reason=reason, seconds=seconds
             )

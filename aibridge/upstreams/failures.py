@@ -21,6 +21,8 @@ def unanswered(upstream: str, error: Exception, *, proxied: bool) -> AttemptErro
     match error:
         case httpx2.ConnectTimeout() | httpx2.PoolTimeout():
             return _timeout(upstream, "took no connection within its connect_timeout", "connect_timeout")
+        case httpx2.WriteTimeout():
+            return _timeout(upstream, "took nothing of the request within its idle_timeout", "idle_timeout")
         case TimeoutError() | httpx2.TimeoutException():
             return _timeout(upstream, "gave no answer within its first_byte_timeout", "first_byte_timeout")
         case httpx2.ConnectError() | httpx2.ProxyError():
@@ -43,6 +45,12 @@ def broken(upstream: str, error: Exception) -> AttemptError:
 def empty(upstream: str) -> AttemptError:
     """An answer ended before its first byte."""
     return AttemptError(Kind.UPSTREAM_INVALID, f"upstream '{upstream}' sent an empty answer", "empty")
+
+
+def no_status(upstream: str, status: int) -> AttemptError:
+    """What came has the form of an answer, and a status that none can have (RFC 9110, 15)."""
+    what = f"answered {status}, which is no HTTP status of an answer"
+    return AttemptError(Kind.UPSTREAM_INVALID, f"upstream '{upstream}' {what}", "invalid")
 
 
 def resting(upstream: str, model: str, reason: str, seconds: float) -> AttemptError:

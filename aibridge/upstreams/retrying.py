@@ -43,7 +43,7 @@ def told_wait(headers: Headers) -> float | None:
         return max(0.0, seconds)
     try:
         at = parsedate_to_datetime((value or b"").decode("latin-1"))
-    except ValueError:
+    except (ValueError, OverflowError):  # the latter for years and zones of many digits
         return None
     at = at if at.tzinfo else at.replace(tzinfo=UTC)
     return max(0.0, (at - datetime.now(UTC)).total_seconds())

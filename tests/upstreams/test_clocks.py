@@ -18,9 +18,13 @@ from tests.support.raw import (
     Got,
     Talk,
     ask,
+    connection,
     piece,
     raw_upstream,
+    read_response,
+    request,
     said,
+    send,
     whole,
 )
 
@@ -189,3 +193,76 @@ def test_a_clock_that_ran_out_is_not_wound_up_again(tmp_path: Path, begun: bytes
         with bridged(tmp_path, config) as bridge:
             assert ask(bridge.port, stream=True).status == 504
     assert len(upstream.heard) == 1
+
+
+WAYS = pytest.mark.parametrize("proxied", [False, True], ids=["straight", "by a proxy"])
+
+
+def _ways(port: int, proxied: bool) -> dict[str, str]:
+    return {"proxy": f"http://127.0.0.1:{port}"} if proxied else {}
+
+
+@WAYS
+def test_an_upstream_that_takes_nothing_of_the_request_is_504_and_its_clock_named(
+    tmp_path: Path, proxied: bool
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        port = deaf.getsockname()[1]
+        config = configuration(tmp_path, f"http://127.0.0.1:{port}/v1")
+        config["upstreams"]["up"] |= {"idle_timeout": "150ms", **_ways(port, proxied)}
+        with bridged(tmp_path, config) as bridge:
+            got = ask(bridge.port, messages=[{"role": "user", "content": "x" * 24_000_000}])
+            codes = [row["code"] for row in bridge.rows("failed_attempts")]
+    assert (got.status, got.error["code"]) == (504, "upstream_timeout")
+    assert "took nothing of the request within its idle_timeout" in got.error["message"]
+    assert codes == ["idle_timeout"]
+
+
+@WAYS
+def test_an_upload_that_lasts_longer_than_the_first_byte_timeout_is_whole(
+    tmp_path: Path, proxied: bool
+) -> None:
+    with raw_upstream(lambda talk: talk.send(whole(b"%d" % len(talk.heard.body)))) as upstream:
+        config = configuration(tmp_path, upstream.base_url)
+        config["upstreams"]["up"] |= {"first_byte_timeout": "400ms", **_ways(upstream.port, proxied)}
+        with bridged(tmp_path, config) as bridge, connection(bridge.port) as client:
+            headers = [("content-type", "audio/wav"), ("content-length", "1200")]
+            client.sendall(request(bridge.port, b"", headers, path="/v1/files", length=False))
+            for _ in range(12):
+                client.sendall(b"x" * 100)
+                time.sleep(0.05)  # the client's own pace
+            got = read_response(client)
+    assert (got.status, got.body) == (200, b"1200")
+
+
+@WAYS
+def test_no_status_after_an_upload_is_504(tmp_path: Path, proxied: bool) -> None:
+    with raw_upstream(_then_silence()) as upstream:
+        config = configuration(tmp_path, upstream.base_url)
+        config["upstreams"]["up"] |= {"first_byte_timeout": "150ms", **_ways(upstream.port, proxied)}
+        with bridged(tmp_path, config) as bridge:
+            got = send(bridge.port, b"x" * 1000, [("content-type", "audio/wav")], path="/v1/files")
+    assert (got.status, got.error["code"]) == (504, "upstream_timeout")
+    assert "first_byte_timeout" in got.error["message"]
+
+
+def test_the_rest_of_an_upload_may_follow_its_answer(tmp_path: Path) -> None:
+    """The clock of the first byte has ended by then, and is not wound up again."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        config = configuration(tmp_path, f"http://127.0.0.1:{listener.getsockname()[1]}/v1")
+        with bridged(tmp_path, config) as bridge, connection(bridge.port) as client:
+            headers = [("content-type", "audio/wav"), ("content-length", "10")]
+            client.sendall(request(bridge.port, b"begin", headers, path="/v1/files", length=False))
+            upstream, _ = listener.accept()
+            with upstream, upstream.makefile("rb") as stream:
+                while stream.readline().strip():
+                    pass
+                assert stream.read(5) == b"begin"
+                upstream.sendall(whole(b"early and late")[:-5])
+                assert client.recv(1)  # the answer has begun
+                client.sendall(b"after")
+                assert stream.read(5) == b"after"
+                upstream.sendall(b" late")
+                while not client.recv(1 << 16).endswith(b"late"):
+                    pass
+            assert bridge.ended()["status"] == "completed"

@@ -13,7 +13,7 @@ from aibridge.errors import ConfigError
 from aibridge.upstreams.credentials import BUSY_REST, LONGEST_REST, REFUSED_REST, Keys
 from tests.bridge.clock import Clock
 from tests.support.bridged import Bridged, bridged, configuration
-from tests.support.raw import RawUpstream, Talk, answer_plainly, ask, raw_upstream, send, whole
+from tests.support.raw import COMPLETION, RawUpstream, Talk, answer_plainly, ask, raw_upstream, send, whole
 from tests.upstreams.scripted import CALLS, attempts_of, bridged_before, refusal
 from tests.upstreams.test_breaker import Time
 
@@ -72,6 +72,40 @@ def test_where_every_key_is_refused_the_upstreams_own_answer_is_told(tmp_path: P
         assert ask(bridge.port).status == 401, "they are used all the same: the upstream says most"
         refused.clear()
         assert ask(bridge.port).status == 200
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/embeddings"])
+@pytest.mark.parametrize("retries", [0, 1])
+def test_where_one_key_was_only_busy_that_is_what_counts(tmp_path: Path, retries: int, path: str) -> None:
+    """It is waited for where that is allowed; else the client is told of it, and not of our bad keys."""
+    used: list[str] = []
+
+    def answer(talk: Talk) -> None:
+        used.append(bearer(talk))
+        if used[-1] != KEYS[1]:
+            talk.send(refusal(401, "a bad key"))
+        elif used.count(KEYS[1]) == 1:
+            talk.send(refusal(429, "slow", retry_after_ms="300"))
+        else:
+            talk.send(whole(COMPLETION))
+
+    with bridged_before(tmp_path, answer, api_key=KEYS, retries=retries) as (bridge, _):
+        got = send(bridge.port, b'{"model": "m-1", "messages": []}', path=path)
+        told = attempts_of(bridge.rows("failed_attempts"))
+        assert bridge.ended()["attempts"] == len(used)
+    assert told == [("up", "401", True), ("up", "429", True), ("up", "401", bool(retries))]
+    if retries:
+        assert (got.status, got.body, used[3:]) == (200, COMPLETION, [KEYS[1]])
+    else:
+        assert (got.status, got.error["message"], got.header("retry-after-ms")) == (429, "slow", "300")
+
+
+def test_a_wait_that_is_too_long_is_told_rather_than_a_bad_key(tmp_path: Path) -> None:
+    answers = {KEYS[0]: refusal(429, "slow", retry_after="60"), KEYS[1]: refusal(429, retry_after="90")}
+    with keyed(tmp_path, {**answers, KEYS[2]: refusal(401)}) as (bridge, _, used):
+        got = ask(bridge.port)
+        assert (got.status, got.error["message"], got.header("retry-after")) == (429, "slow", "60")
+        assert used == KEYS
 
 
 def test_no_key_is_shown_anywhere(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -133,6 +167,8 @@ def test_how_long_a_key_rests() -> None:
     first = keys.next()
     keys.refused(first, 429, None)
     assert keys.resting()[0]["seconds"] == BUSY_REST
+    keys.refused(first, 429, 0.0)
+    assert keys.resting() == []
     keys.refused(first, 429, 1e9)
     assert keys.resting()[0]["seconds"] == LONGEST_REST
     time.now += LONGEST_REST

@@ -56,6 +56,7 @@ def playing(
     [
         ((refusal(500), refusal(503)), ["500", "503"]),
         ((refusal(429, retry_after_ms="20"),), ["429"]),
+        ((refusal(429, retry_after="Wed, 21 Oct 99999999999 07:28:00 GMT"),), ["429"]),
         ((refusal(408), refusal(409)), ["408", "409"]),
         ((hang_up,), ["closed"]),
         ((refusal(400, x_should_retry="true"),), ["400"]),
@@ -96,6 +97,7 @@ def test_after_the_first_byte_nothing_is_sent_again(tmp_path: Path) -> None:
     [
         refusal(429, retry_after="30"),
         refusal(503, retry_after="Fri, 31 Dec 2100 23:59:59 GMT"),
+        refusal(429, retry_after="1e300"),
         refusal(500, x_should_retry="false"),
         refusal(400),
         refusal(404),
@@ -178,10 +180,43 @@ def test_a_failing_upstream_is_not_hammered(tmp_path: Path) -> None:
     assert 10 <= retries <= 10 + 30 * 0.2 + 2, "what was saved up, and a fifth of the requests"
 
 
-def test_a_client_that_leaves_during_a_wait_ends_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/embeddings"])
+def test_a_client_that_leaves_during_a_wait_ends_it(tmp_path: Path, path: str) -> None:
     with playing(tmp_path, refusal(429, retry_after="4"), plainly) as (bridge, upstream):
         with connection(bridge.port) as client:
-            client.sendall(request(bridge.port, b'{"model": "m-1", "messages": []}'))
+            client.sendall(request(bridge.port, b'{"model": "m-1", "messages": []}', path=path))
             eventually(lambda: bridge.rows("failed_attempts"), what="the first attempt's end")
-        row = bridge.ended()
+        row, [failed] = bridge.ended(), bridge.rows("failed_attempts")
         assert (row["status"], len(upstream.heard)) == ("cancelled", 1)
+        assert (row["attempts"], failed["again_in_ms"]) == (1, 4000), "what was planned was never sent"
+
+
+ODD = [
+    pytest.param(b'{"model": "m-1", "messages": []}', "/v1/chat/completions", id="bridged"),
+    pytest.param(b'{"model": "m-1", "input": "x"}', "/v1/embeddings", id="passed through"),
+]
+
+
+@pytest.mark.parametrize(("body", "path"), ODD)
+@pytest.mark.parametrize("status", [600, 999])
+def test_a_status_that_is_none_is_502_and_not_asked_for_again(
+    tmp_path: Path, status: int, body: bytes, path: str
+) -> None:
+    with playing(tmp_path, refusal(status), plainly) as (bridge, upstream):
+        got = send(bridge.port, body, path=path)
+        row, told = bridge.ended(), bridge.rows("failed_attempts")
+    assert (got.status, got.error["code"], len(upstream.heard)) == (502, "upstream_invalid_response", 1)
+    assert f"upstream 'up' answered {status}, which is no HTTP status" in got.error["message"]
+    assert (row["status"], row["http_status"]) == ("failed", 502)
+    assert attempts_of(told) == [("up", "invalid", False)]
+
+
+@pytest.mark.parametrize(("body", "path"), ODD)
+@pytest.mark.parametrize("status", [418, 499, 520, 529, 599])
+def test_an_unusual_status_is_the_clients_as_it_is(
+    tmp_path: Path, status: int, body: bytes, path: str
+) -> None:
+    with playing(tmp_path, refusal(status, "its own words"), retries=0) as (bridge, _):
+        got = send(bridge.port, body, path=path)
+        assert (got.status, got.json["error"]["message"]) == (status, "its own words")
+        assert bridge.ended()["error_code"] == f"upstream_{status}"
