@@ -1,8 +1,11 @@
-"""The models of all upstreams as one list, remembered for a minute; an upstream that is down is left out."""
+"""The models of all upstreams as one list, remembered for a minute; an upstream that is down is left out.
+
+That it is down is remembered too, for a shorter while.
+"""
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +16,8 @@ from aibridge.wire.json_text import loads
 
 REMEMBERED = 60.0
 """Seconds."""
+FAILURE_REMEMBERED = 15.0
+"""Seconds: clients that ask every few of them shall not wait each time for an upstream that hangs."""
 MOST = 1000
 """Lists that are remembered: callers with credentials of their own have one each."""
 
@@ -25,12 +30,17 @@ class Listed:
     unavailable: list[str]
 
 
+Remembered = tuple[float, list[Mapping[str, Any]] | None]
+"""Until when, and the list; None where there was none."""
+
+
 @dataclass(slots=True)
 class ModelList:
     """Asks the upstreams for their models."""
 
     router: Router
-    _remembered: dict[tuple[str, str], tuple[float, list[Mapping[str, Any]]]] = field(default_factory=dict)
+    clock: Callable[[], float] = time.monotonic
+    _remembered: dict[tuple[str, str], Remembered] = field(default_factory=dict)
 
     async def merged(self, headers: Sequence[tuple[bytes, bytes]], caller: str) -> Listed:
         """The models that `caller` may ask for: each id once, from the upstream that serves it."""
@@ -53,17 +63,17 @@ class ModelList:
         """The upstream's own list; None where it gives none."""
         key = (upstream.name, "" if upstream.has_key else caller)
         known = self._remembered.get(key)
-        if known and time.monotonic() - known[0] < REMEMBERED:
+        if known and self.clock() < known[0]:
             return known[1]
         try:
             status, body = await upstream.list_models(headers)
             found = _entries(loads(body)) if status == 200 else None
         except (BridgeError, ValueError):
             found = None
-        if found is not None:
-            if len(self._remembered) >= MOST:
-                self._remembered.clear()
-            self._remembered[key] = (time.monotonic(), found)
+        if len(self._remembered) >= MOST:
+            self._remembered.clear()
+        lasts = REMEMBERED if found is not None else FAILURE_REMEMBERED
+        self._remembered[key] = (self.clock() + lasts, found)
         return found
 
 
