@@ -27,6 +27,8 @@ class Listed:
     """The merged list, and the upstreams that did not answer."""
 
     models: list[Mapping[str, Any]]
+    stands_for: Mapping[str, str]
+    """What the upstream of a model is asked for, by the model's id: another name where that is an alias."""
     unavailable: list[str]
 
 
@@ -47,6 +49,7 @@ class ModelList:
         upstreams = self.router.upstreams
         lists = await asyncio.gather(*(self._of(upstream, headers, caller) for upstream in upstreams))
         models: dict[str, Mapping[str, Any]] = {}
+        stands_for: dict[str, str] = {}
         for upstream, found in zip(upstreams, lists, strict=True):
             aliases = [
                 {"id": alias, "object": "model", "owned_by": upstream.name} for alias in upstream.aliases
@@ -54,8 +57,9 @@ class ModelList:
             for model in (*found, *aliases) if found is not None else ():
                 if self.router.serves(upstream, model["id"]):
                     models.setdefault(model["id"], model)
+                    stands_for[model["id"]] = upstream.resolve(model["id"])
         unavailable = [each.name for each, found in zip(upstreams, lists, strict=True) if found is None]
-        return Listed(list(models.values()), unavailable)
+        return Listed(list(models.values()), stands_for, unavailable)
 
     async def _of(
         self, upstream: Upstream, headers: Sequence[tuple[bytes, bytes]], caller: str
