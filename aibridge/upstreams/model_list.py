@@ -65,12 +65,14 @@ class ModelList:
         self, upstream: Upstream, headers: Sequence[tuple[bytes, bytes]], caller: str
     ) -> list[Mapping[str, Any]] | None:
         """The upstream's own list; None where it gives none."""
-        key = (upstream.name, "" if upstream.has_key else caller)
+        own = upstream is self.router.callers_own()
+        key = (upstream.name, caller if own else "")
         known = self._remembered.get(key)
         if known and self.clock() < known[0]:
             return known[1]
         try:
-            status, body = await upstream.list_models(headers)
+            asked = upstream if own else upstream.without_callers_credential()
+            status, body = await asked.list_models(headers)
             found = _entries(loads(body)) if status == 200 else None
         except (BridgeError, ValueError):
             found = None

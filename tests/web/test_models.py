@@ -12,6 +12,7 @@ from aibridge.upstreams import client
 from aibridge.upstreams.model_list import FAILURE_REMEMBERED
 from tests.support.bridged import bridged, configuration
 from tests.support.raw import Got, RawUpstream, Talk, raw_upstream, send, whole
+from tests.upstreams.scripted import refusal
 
 Json = dict[str, Any]
 SOON = 0.2
@@ -89,3 +90,57 @@ def test_a_probe_of_an_upstream_that_hangs_ends(monkeypatch: pytest.MonkeyPatch)
             False,
             "upstream 'up' gave no list of models within 0.2 s",
         )
+
+
+def credentials(upstream: RawUpstream) -> list[list[str]]:
+    return [heard.all("authorization") for heard in upstream.heard]
+
+
+def test_a_callers_credential_reaches_the_first_upstream_alone(tmp_path: Path) -> None:
+    def refuses_strangers(talk: Talk) -> None:
+        talk.send(lists("third") if talk.heard.all("authorization") else refusal(401))
+
+    with (
+        raw_upstream(one) as first,
+        raw_upstream(two) as second,
+        raw_upstream(refuses_strangers) as third,
+        bridged(tmp_path, before(tmp_path, one=first, two=second, third=third)) as bridge,
+    ):
+        got = listed(bridge.port)
+        assert credentials(first) == [["Bearer callers-own"]]
+        assert credentials(second) == credentials(third) == [[]]
+        assert (ids(got), got.header("x-aibridge-unavailable")) == (["one-1", "two-1"], "third")
+        listed(bridge.port, "anothers")
+        assert (len(first.heard), len(second.heard)) == (2, 1), "without a credential the list is everybody's"
+        named = send(
+            bridge.port,
+            method="GET",
+            path="/third/v1/models",
+            headers=[("authorization", "Bearer for-third")],
+        )
+        assert ids(named) == ["third-1"] and credentials(third)[-1] == ["Bearer for-third"]
+
+
+def test_where_the_first_upstream_has_a_key_of_ours_no_other_of_several_gets_the_callers(
+    tmp_path: Path,
+) -> None:
+    with (
+        raw_upstream(one) as first,
+        raw_upstream(two) as second,
+        raw_upstream(two) as third,
+    ):
+        config = before(tmp_path, one=first, two=second, three=third)
+        config["upstreams"]["one"]["api_key"] = "sk-ours"
+        with bridged(tmp_path, config) as bridge:
+            listed(bridge.port)
+    assert credentials(first) == [["Bearer sk-ours"]]
+    assert credentials(second) == credentials(third) == [[]]
+
+
+def test_the_only_upstream_without_a_key_gets_the_callers(tmp_path: Path) -> None:
+    with raw_upstream(one) as first, raw_upstream(two) as second:
+        config = before(tmp_path, one=first, two=second)
+        config["upstreams"]["one"]["api_key"] = "sk-ours"
+        with bridged(tmp_path, config) as bridge:
+            listed(bridge.port)
+    assert (credentials(first), credentials(second)) == ([["Bearer sk-ours"]], [["Bearer callers-own"]])
