@@ -81,4 +81,4 @@ def served() -> dict[str, str]:
 
 
 def _span_id(*parts: str) -> str:
-    return blake2b(" ".join(parts).encode(), digest_size=8).hexdigest()
+    return blake2b(" ".join(parts).encode(errors="surrogatepass"), digest_size=8).hexdigest()

@@ -44,9 +44,9 @@ class Passing:
         headers = story.trace.onto(self.headers, story.trace.round(1)) if story.trace else self.headers
         began = False
         sent = self.upstream.open(self.method, self.target, headers, self.body, self.known_as or "", story)
+        story.watch.to("upstream")  # with the waits before it is asked again
         try:
             async with sent as answer:
-                story.watch.to("upstream")
                 piece = await answer.read()  # until then it may be another answer
                 reported = Reported(answer.media_type)
                 began = True

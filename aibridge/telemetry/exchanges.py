@@ -18,6 +18,7 @@ from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
 from aibridge.facts import CallEnded, ExchangeEnded, ExchangeStarted, Fact, RoundEnded
+from aibridge.telemetry.encodable import encodable
 
 MOST_VALUES = 100
 OTHER = "other"
@@ -39,11 +40,12 @@ class Bounded:
         self._known: set[str] = set()
 
     def __call__(self, value: str | None) -> str:
-        """`value`, or `other` where there are too many already."""
+        """`value` as it can be written, or `other` where there are too many already."""
         if not value or value in self._known:
             return value or ""
+        value = encodable(value)
         if len(self._known) >= MOST_VALUES:
-            return OTHER
+            return value if value in self._known else OTHER
         self._known.add(value)
         return value
 

@@ -19,6 +19,8 @@ SHORTEST_SECRET = 6
 """Characters; masking shorter ones would tear words apart."""
 NOISY = ("httpx2", "httpcore2", "mcp", "alembic", "asyncio", "uvicorn.access")
 """Libraries whose `info` would tell of every request."""
+BROKE_OFF = "ASGI callable returned without completing response."
+"""In ASGI the only way to break off an answer, as its upstream did; uvicorn takes it for an error."""
 
 
 class Masked:
@@ -73,8 +75,14 @@ def configure(settings: Log, secrets: Collection[str] = (), worker: int | None =
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(settings.level.upper())
+    logging.getLogger("uvicorn.error").addFilter(_is_news)
     for name in NOISY:
         logging.getLogger(name).setLevel(max(root.level, logging.WARNING))
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """False for what uvicorn says of an answer that breaks off, and was told as a failed exchange."""
+    return record.msg != BROKE_OFF
 
 
 def _naming_exchange(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

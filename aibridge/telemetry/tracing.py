@@ -26,6 +26,7 @@ from opentelemetry.trace import (
 
 from aibridge import __version__
 from aibridge.facts import AttemptFailed, CallEnded, ExchangeEnded, ExchangeStarted, Fact, RoundEnded
+from aibridge.telemetry.encodable import encodable, encodable_values
 from aibridge.telemetry.spans import Open, Span, Spans
 from aibridge.tracing import Trace
 
@@ -98,15 +99,15 @@ class Traces:
         trace = at.began.trace
         assert trace is not None
         above = span.parent
-        status = Status(StatusCode.ERROR, span.error) if span.error else Status(StatusCode.UNSET)
+        status = Status(StatusCode.ERROR, encodable(span.error)) if span.error else Status(StatusCode.UNSET)
         self._processor.on_end(
             ReadableSpan(
-                span.name,
+                encodable(span.name),
                 context=_context(trace, span.id),
                 parent=_context(trace, above, is_remote=span.kind == "server") if above else None,
                 resource=self._resource,
-                attributes=span.attributes,
-                events=[Event(name, each, _nanos(at_)) for name, at_, each in span.events],
+                attributes=encodable_values(span.attributes),
+                events=[Event(name, encodable_values(each), _nanos(at_)) for name, at_, each in span.events],
                 kind=KINDS[span.kind],
                 status=status,
                 start_time=_nanos(span.began),

@@ -1,5 +1,6 @@
 """One upstream: its settings, what it serves, and how requests reach it; how often is left to `attempts`."""
 
+import asyncio
 import time
 from collections.abc import Callable, Mapping
 from copy import copy
@@ -11,7 +12,7 @@ import httpx2
 import structlog
 
 from aibridge import config
-from aibridge.errors import BridgeError, UpstreamRefused
+from aibridge.errors import BridgeError, Kind, UpstreamRefused
 from aibridge.facts import AttemptHeard, Failure
 from aibridge.nouns import NO_QUIRKS, Quirks, SendBack
 from aibridge.upstreams.attempts import LONGEST_ERROR, Attempts, Headers, Outgoing, Site
@@ -22,6 +23,9 @@ from aibridge.upstreams.credentials import REFUSED, Keys
 from aibridge.upstreams.headers import CREDENTIALS
 
 log = structlog.get_logger(__name__)
+LISTING = 5.0
+"""Seconds that an upstream has for the list of its models: a server that lives has it at hand, while
+`first_byte_timeout` is for models that think for minutes."""
 
 
 class _Unheard:
@@ -156,12 +160,15 @@ class Upstream:
     async def list_models(self, headers: Headers) -> tuple[int, bytes]:
         """Status and body of `GET /models`, asked once with our key or that in `headers`.
 
-        Raises BridgeError.
+        Raises BridgeError, also when it takes longer than LISTING.
         """
         outgoing = Outgoing("GET", "/models", headers, b"", "/models", 0, self._own_key, verbatim=False)
         try:
-            async with Attempts(self._site, outgoing, UNHEARD) as answer:
+            async with asyncio.timeout(LISTING), Attempts(self._site, outgoing, UNHEARD) as answer:
                 return answer.status, await answer.read_all(LONGEST_ERROR)
+        except TimeoutError as error:
+            sentence = f"upstream '{self.name}' gave no list of models within {LISTING:g} s"
+            raise BridgeError(Kind.UPSTREAM_TIMEOUT, sentence) from error
         except UpstreamRefused as refused:
             return refused.status, refused.body
 

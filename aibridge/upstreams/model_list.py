@@ -1,8 +1,11 @@
-"""The models of all upstreams as one list, remembered for a minute; an upstream that is down is left out."""
+"""The models of all upstreams as one list, remembered for a minute; an upstream that is down is left out.
+
+That it is down is remembered too, for a shorter while.
+"""
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +16,8 @@ from aibridge.wire.json_text import loads
 
 REMEMBERED = 60.0
 """Seconds."""
+FAILURE_REMEMBERED = 15.0
+"""Seconds: clients that ask every few of them shall not wait each time for an upstream that hangs."""
 MOST = 1000
 """Lists that are remembered: callers with credentials of their own have one each."""
 
@@ -22,7 +27,13 @@ class Listed:
     """The merged list, and the upstreams that did not answer."""
 
     models: list[Mapping[str, Any]]
+    stands_for: Mapping[str, str]
+    """What the upstream of a model is asked for, by the model's id: another name where that is an alias."""
     unavailable: list[str]
+
+
+Remembered = tuple[float, list[Mapping[str, Any]] | None]
+"""Until when, and the list; None where there was none."""
 
 
 @dataclass(slots=True)
@@ -30,13 +41,15 @@ class ModelList:
     """Asks the upstreams for their models."""
 
     router: Router
-    _remembered: dict[tuple[str, str], tuple[float, list[Mapping[str, Any]]]] = field(default_factory=dict)
+    clock: Callable[[], float] = time.monotonic
+    _remembered: dict[tuple[str, str], Remembered] = field(default_factory=dict)
 
     async def merged(self, headers: Sequence[tuple[bytes, bytes]], caller: str) -> Listed:
         """The models that `caller` may ask for: each id once, from the upstream that serves it."""
         upstreams = self.router.upstreams
         lists = await asyncio.gather(*(self._of(upstream, headers, caller) for upstream in upstreams))
         models: dict[str, Mapping[str, Any]] = {}
+        stands_for: dict[str, str] = {}
         for upstream, found in zip(upstreams, lists, strict=True):
             aliases = [
                 {"id": alias, "object": "model", "owned_by": upstream.name} for alias in upstream.aliases
@@ -44,26 +57,29 @@ class ModelList:
             for model in (*found, *aliases) if found is not None else ():
                 if self.router.serves(upstream, model["id"]):
                     models.setdefault(model["id"], model)
+                    stands_for[model["id"]] = upstream.resolve(model["id"])
         unavailable = [each.name for each, found in zip(upstreams, lists, strict=True) if found is None]
-        return Listed(list(models.values()), unavailable)
+        return Listed(list(models.values()), stands_for, unavailable)
 
     async def _of(
         self, upstream: Upstream, headers: Sequence[tuple[bytes, bytes]], caller: str
     ) -> list[Mapping[str, Any]] | None:
         """The upstream's own list; None where it gives none."""
-        key = (upstream.name, "" if upstream.has_key else caller)
+        own = upstream is self.router.callers_own()
+        key = (upstream.name, caller if own else "")
         known = self._remembered.get(key)
-        if known and time.monotonic() - known[0] < REMEMBERED:
+        if known and self.clock() < known[0]:
             return known[1]
         try:
-            status, body = await upstream.list_models(headers)
+            asked = upstream if own else upstream.without_callers_credential()
+            status, body = await asked.list_models(headers)
             found = _entries(loads(body)) if status == 200 else None
         except (BridgeError, ValueError):
             found = None
-        if found is not None:
-            if len(self._remembered) >= MOST:
-                self._remembered.clear()
-            self._remembered[key] = (time.monotonic(), found)
+        if len(self._remembered) >= MOST:
+            self._remembered.clear()
+        lasts = REMEMBERED if found is not None else FAILURE_REMEMBERED
+        self._remembered[key] = (self.clock() + lasts, found)
         return found
 
 

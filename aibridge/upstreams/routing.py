@@ -72,6 +72,18 @@ class Router:
             return self.route(model or "", name, api)
         return next((each for each in self.upstreams if api is None or api in each.apis), self.upstreams[0])
 
+    def callers_own(self) -> Upstream | None:
+        """The upstream that gets the caller's credential where all are asked: it is meant for one at most.
+
+        That is the only one without a key of ours, else the first of all, which requests without a model
+        reach.
+        """
+        keyless = [each for each in self.upstreams if not each.has_key]
+        if len(keyless) == 1:
+            return keyless[0]
+        first = self.opener(None, None, None)
+        return None if first.has_key else first
+
     def states(self) -> dict[str, dict[str, Any]]:
         """How each upstream does."""
         return {upstream.name: upstream.health() for upstream in self.upstreams}

@@ -21,6 +21,11 @@ class Listed(Protocol):
         ...
 
     @property
+    def stands_for(self) -> Mapping[str, str]:
+        """What the upstream of a model is asked for, by the model's id."""
+        ...
+
+    @property
     def unavailable(self) -> Sequence[str]:
         """Upstreams that gave no list."""
         ...
@@ -42,7 +47,9 @@ def models(merged: Callable[[], Merged], door: Door) -> Callable[[Request], Awai
         except BridgeError as error:
             door.refused(error, request.scope)
             return Response(OPENAI.error_body(error), error.kind.status, media_type="application/json")
-        data = [model for model in listed.models if caller.rights.allow_model(str(model.get("id")))]
+        names = [(model["id"], listed.stands_for[model["id"]]) for model in listed.models]
+        allowed = caller.rights.allow_model
+        data = [model for model, known in zip(listed.models, names, strict=True) if allowed(*known)]
         headers = {"x-aibridge-unavailable": ", ".join(listed.unavailable)} if listed.unavailable else {}
         if "client_version" in request.query_params:  # Codex says its own
             codex = [codex_model(model, place) for place, model in enumerate(data)]

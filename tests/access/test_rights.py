@@ -47,9 +47,14 @@ def test_passed_through_requests_keep_to_the_models_too(bridge: Bridged, upstrea
     assert got.status == 200
 
 
-def test_the_list_of_models_is_the_keys_own(bridge: Bridged) -> None:
-    key = make_key(bridge.port, models=["m-*"])
-    assert [model["id"] for model in _get(bridge, "/v1/models", key)["data"]] == ["m-1", "m-2"]
+@pytest.mark.parametrize(
+    ("allowed", "listed"), [("m-*", ["m-1", "m-2", "fast"]), ("fast", ["fast"]), ("m-2", ["m-2"])]
+)
+def test_the_list_of_models_is_what_the_key_may_ask_for(
+    bridge: Bridged, allowed: str, listed: list[str]
+) -> None:
+    key = make_key(bridge.port, models=[allowed])
+    assert [model["id"] for model in _get(bridge, "/v1/models", key)["data"]] == listed
 
 
 def test_what_the_key_does_not_allow_is_not_told_by_another_path_either(

@@ -1,12 +1,17 @@
 """`serve` from options alone, and the demo."""
 
+import http.client
+import json
 import os
 import sys
 from pathlib import Path
 
+import pytest
+
+from tests.support.bridge import Bridge
 from tests.support.environment import clean_env, free_port
 from tests.support.processes import run, running
-from tests.support.raw import ask, send
+from tests.support.raw import Talk, ask, raw_upstream, send
 from tests.support.serving import Model
 from tests.support.waiting import eventually
 
@@ -45,3 +50,20 @@ def test_the_demo_shows_the_main_job_and_ends(tmp_path: Path) -> None:
     assert "demo__" not in seen.partition("sees one stream")[2]
     assert "weather" in hidden and "add" in hidden
     assert os.listdir(tmp_path) == ["home"], "it leaves nothing behind"  # noqa: PTH208
+
+
+def test_an_answer_that_breaks_off_is_a_warning_and_no_error_of_the_log(tmp_path: Path) -> None:
+    def breaks_off(talk: Talk) -> None:
+        talk.send(b"HTTP/1.1 200 OK\r\ncontent-type: audio/mpeg\r\ncontent-length: 100\r\n\r\npart")
+        talk.hang_up()
+
+    with (
+        raw_upstream(breaks_off) as upstream,
+        Bridge(tmp_path, {"upstreams": {"up": {"base_url": upstream.base_url}}}) as bridge,
+    ):
+        with pytest.raises((http.client.IncompleteRead, ConnectionError)):
+            send(bridge.port, method="GET", path="/v1/audio")
+        assert bridge.ended()["status"] == "failed"
+        bridge.stop()
+        levels = [json.loads(line)["level"] for line in bridge.log.splitlines() if line.startswith("{")]
+    assert "warning" in levels and "error" not in levels, bridge.log

@@ -5,15 +5,20 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from aibridge.demo.tools import create_server
-from aibridge.telemetry.exchanges import MOST_VALUES, OTHER, Bounded
+from aibridge.facts import ExchangeEnded, ExchangeStarted
+from aibridge.nouns import Caller
+from aibridge.telemetry.exchanges import MOST_VALUES, OTHER, Bounded, Exchanges
 from tests.support.bridged import Bridged, bridged, configuration
 from tests.support.raw import JSON_TYPE, ask, send
 from tests.support.serving import Model
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
+LONE = "\ud800"
+"""Half a surrogate pair: JSON can escape it, UTF-8 cannot carry it."""
 PRICES = {"*": {"input": 1000, "output": 2000}}
 SCRIPTS = (
     "say hello",
@@ -85,6 +90,18 @@ def test_values_from_outside_are_bounded() -> None:
     label = Bounded()
     assert [label(f"model-{at}") for at in range(MOST_VALUES)] == [f"model-{at}" for at in range(MOST_VALUES)]
     assert label("one-more") == OTHER and label("model-7") == "model-7" and label(None) == ""
+
+
+def test_a_label_that_utf_8_cannot_carry_is_scraped_all_the_same() -> None:
+    exchanges = Exchanges(lambda _: 0)
+    caller = Caller("anonymous", client=LONE)
+    exchanges(
+        ExchangeStarted("e-1", 0.0, caller, "chat", "/", f"m{LONE}", "up", streamed=True, injected_tools=0)
+    )
+    exchanges(ExchangeEnded("e-1", 1.0, "completed", 200, 1, 1))
+    registry = CollectorRegistry()
+    registry.register(exchanges)
+    assert b'model="m?"' in generate_latest(registry) and b'client="?"' in generate_latest(registry)
 
 
 def test_metrics_can_be_switched_off(tmp_path: Path, model: Model) -> None:

@@ -3,13 +3,17 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mcp.server.mcpserver import Context, MCPServer
 
 from aibridge.demo.tools import create_server
+from aibridge.facts import ExchangeEnded, ExchangeStarted, RoundEnded
+from aibridge.nouns import Caller, Usage
+from aibridge.telemetry.tracing import Traces
 from tests.support.bridged import bridged, configuration
-from tests.support.raw import JSON_TYPE, Talk, answer_plainly, ask, raw_upstream, send
+from tests.support.raw import JSON_TYPE, Talk, answer_plainly, ask, raw_upstream, send, whole
 from tests.support.serving import Model
 from tests.telemetry.collector import Collector, collector
 from tests.upstreams.scripted import refusal
@@ -187,3 +191,45 @@ def test_a_collector_that_is_away_holds_nobody_up(
     with bridged(tmp_path, configuration(tmp_path, model.base_url)) as bridge:
         assert ask(bridge.port, headers, messages=messages).status == 200
         assert bridge.ended()["status"] == "completed"
+
+
+def test_what_utf_8_cannot_carry_does_not_keep_spans_from_the_collector(
+    tmp_path: Path, spans: Collector
+) -> None:
+    lone = "\ud800"
+    call = {
+        "id": lone,
+        "type": "function",
+        "function": {"name": "demo__add", "arguments": '{"a": 1, "b": 2}'},
+    }
+    messages: list[dict[str, Any]] = [{"content": None, "tool_calls": [call]}, {"content": "three"}]
+
+    def answer(talk: Talk) -> None:
+        message = {"role": "assistant", **messages[talk.number]}
+        choices = [{"index": 0, "message": message, "finish_reason": f"stop{lone}"}]
+        talk.send(whole(json.dumps({"id": lone, "model": f"m{lone}", "choices": choices}).encode()))
+
+    with (
+        raw_upstream(answer) as upstream,
+        bridged(tmp_path, configuration(tmp_path, upstream.base_url), {"demo": create_server()}) as bridge,
+    ):
+        assert ask(bridge.port).status == 200
+        assert bridge.ended()["status"] == "completed"
+    (chat, last), (called,) = spans.named("chat"), spans.named("execute_tool")
+    assert chat.attributes["gen_ai.response.model"] == last.attributes["gen_ai.response.model"] == "m?"
+    assert (chat.attributes["gen_ai.response.id"], called.attributes["gen_ai.tool.call.id"]) == ("?", "?")
+    assert len(spans.named("POST")) == 1
+
+
+def test_a_name_that_utf_8_cannot_carry_does_not_lose_the_whole_batch(spans: Collector) -> None:
+    traces = Traces(content=False, mask=str)
+    for number, model in enumerate(["m\ud800", "m-1"]):
+        name = f"e-{number}"
+        trace = traces.begin((), f"0000000000000000000000000000000{number}")
+        asked = Caller("anonymous"), "chat", "/", model, "up"
+        started = ExchangeStarted(name, 0.0, *asked, streamed=True, injected_tools=0, trace=trace)
+        traces(started)
+        traces(RoundEnded(name, 1, Usage(), asked=model))
+        traces(ExchangeEnded(name, 1.0, "failed", 502, 1, 1, error_message=model))
+    traces.close()
+    assert [span.name for span in spans.named("chat")] == ["chat m?", "chat m-1"]

@@ -4,6 +4,8 @@ import gzip
 import hashlib
 import http.client
 import json
+import threading
+import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +23,8 @@ from tests.support.serving import Served, serving
 from tests.support.waiting import eventually
 
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
+SLOW = 0.2
+"""Seconds."""
 PACKED = gzip.compress(b'{"packed": true}')
 
 
@@ -32,6 +36,7 @@ class Provider:
     bytes_seen: int = 0
     asked: list[str] = field(default_factory=list)
     gate: Gate = field(default_factory=Gate)
+    slow: Gate = field(default_factory=Gate)
 
     def app(self) -> Starlette:
         """Its routes."""
@@ -39,6 +44,7 @@ class Provider:
             routes=[
                 Route("/v1/files", self.upload, methods=["POST"]),
                 Route("/v1/audio", self.speak),
+                Route("/v1/slow", self.wait),
                 Route("/v1/broken", self.break_off),
                 Route("/v1/packed", self.pack),
                 Route("/v1/unchanged", self.unchanged),
@@ -61,6 +67,9 @@ class Provider:
             yield b"second"
 
         return StreamingResponse(sound(), media_type="audio/mpeg")
+
+    async def wait(self, request: Request) -> Response:
+        return Response(await self.slow.wait())
 
     async def break_off(self, request: Request) -> Response:
         return Response(b"part", headers={"content-length": "100"})
@@ -108,7 +117,7 @@ def proxy(providers: tuple[Served, Served], tmp_path_factory: pytest.TempPathFac
     config["upstreams"] = {
         "one": {"base_url": first.base_url, "models": ["one-*"], "api_key": "sk-first"},
         "two": {"base_url": second.base_url, "models": ["two-*"], "aliases": {"fast": "two-1"}},
-        "gone": {"base_url": "http://127.0.0.1:9/v1", "models": ["gone-*"]},
+        "gone": {"base_url": "http://127.0.0.1:9/v1", "models": ["gone-*"], "api_key": "sk-third"},
     }
     with bridged(folder, config) as bridge:
         yield bridge
@@ -309,3 +318,17 @@ def _send_long(port: int, path: str, *, sized: bool) -> Got:
                 client.sendall(b"%x\r\n%b\r\n" % (len(piece), piece))
             client.sendall(b"0\r\n\r\n")
         return read_response(client)
+
+
+def test_the_time_until_the_upstream_answers_is_the_upstreams(proxy: Bridged, one: Provider) -> None:
+    def take_time() -> None:
+        one.slow.await_reached()
+        time.sleep(SLOW)
+        one.slow.open()
+
+    with one.slow:
+        taking = threading.Thread(target=take_time)
+        taking.start()
+        send(proxy.port, method="GET", path="/v1/slow")
+        taking.join()
+    assert proxy.ended()["upstream_ms"] >= SLOW * 1000 * 0.75
