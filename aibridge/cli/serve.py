@@ -46,7 +46,7 @@ def serve(
 
 def _serve_alone(settings: Config, options: Options) -> None:
     """One process; the port first, so that a taken one is said before anything is loaded."""
-    from aibridge.cli.running import bind, run, url_of
+    from aibridge.cli.running import bind, hold_stops, run, url_of
 
     listening = bind(settings.server.host, settings.server.port)
 
@@ -54,5 +54,6 @@ def _serve_alone(settings: Config, options: Options) -> None:
     from aibridge.telemetry import logging
 
     logging.configure(settings.telemetry.log, settings.secrets())
+    hold_stops()  # who reads the next line may send one
     typer.echo(f"aibridge listens on {url_of(listening)}; point clients at {url_of(listening)}/v1", err=True)
     run(create_app(settings, source=Source(options.read, logging.configure)), listening)
