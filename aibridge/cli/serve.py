@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from aibridge.cli.descriptors import raise_limit
 from aibridge.cli.options import ConfigOption, fail
 from aibridge.cli.wanted import Options
 from aibridge.config import Config, Source
@@ -13,7 +14,9 @@ from aibridge.errors import ConfigError
 def serve(
     config: ConfigOption = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
-    port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one.")] = None,
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")
+    ] = None,
     workers: Annotated[
         int | None, typer.Option(min=1, max=64, help="Processes that serve this port.")
     ] = None,
@@ -36,6 +39,7 @@ def serve(
         settings = options.read()
     except ConfigError as error:
         fail(str(error))
+    raise_limit()
     if settings.server.workers > 1:
         from aibridge.cli.supervising import supervise
 
