@@ -29,7 +29,9 @@ PATIENCE = 30.0
 
 def demo(
     once: Annotated[bool, typer.Option("--once", help="End after the question.")] = False,
-    port: Annotated[int, typer.Option(help="Port of the bridge; 0 takes a free one.")] = 4180,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port of the bridge; 0 takes a free one.")
+    ] = 4180,
 ) -> None:
     """Show the main job: one question, an injected tool, one seamless answer, one record."""
     from aibridge.cli.running import bind, url_of

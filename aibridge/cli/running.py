@@ -55,6 +55,19 @@ def server_for(app: "App") -> "uvicorn.Server":
     return Serving(app)
 
 
+def hold_stops() -> None:
+    """Let SIGTERM wait in the kernel from here on, until the server can hear it (`serve_with`)."""
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+
+
+def _hear_stops(server: "uvicorn.Server") -> None:
+    """A SIGTERM before the server has handlers stops it once it has started; one after them is no failure."""
+    signal.signal(signal.SIGTERM, server.handle_exit)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+
+
 def run(app: "App", listening: socket.socket) -> None:
     """Serve until SIGTERM or Ctrl-C; ends with status 1 where the application could not start."""
     if sentence := serve_with(server_for(app), app, listening):
@@ -64,8 +77,7 @@ def run(app: "App", listening: socket.socket) -> None:
 def serve_with(server: "uvicorn.Server", app: "App", listening: socket.socket) -> str | None:
     """Serve until the end; the sentence why it could not start, if so."""
     sys.setswitchinterval(SWITCH)
-    # Around the server's own handlers: a stop that comes again when it has all but ended is no failure.
-    signal.signal(signal.SIGTERM, lambda *_: None)
+    _hear_stops(server)
     if app.can_reload and hasattr(signal, "SIGHUP"):
         signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until it can be done
     # It leaves by SystemExit where the application cannot start: then `failure` says why.

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from aibridge.cli.descriptors import raise_limit
 from aibridge.cli.options import ConfigOption, fail
 from aibridge.cli.wanted import Options
 from aibridge.config import Config, Source
@@ -13,7 +14,9 @@ from aibridge.errors import ConfigError
 def serve(
     config: ConfigOption = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
-    port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one.")] = None,
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")
+    ] = None,
     workers: Annotated[
         int | None, typer.Option(min=1, max=64, help="Processes that serve this port.")
     ] = None,
@@ -36,6 +39,7 @@ def serve(
         settings = options.read()
     except ConfigError as error:
         fail(str(error))
+    raise_limit()
     if settings.server.workers > 1:
         from aibridge.cli.supervising import supervise
 
@@ -46,7 +50,7 @@ def serve(
 
 def _serve_alone(settings: Config, options: Options) -> None:
     """One process; the port first, so that a taken one is said before anything is loaded."""
-    from aibridge.cli.running import bind, run, url_of
+    from aibridge.cli.running import bind, hold_stops, run, url_of
 
     listening = bind(settings.server.host, settings.server.port)
 
@@ -54,5 +58,6 @@ def _serve_alone(settings: Config, options: Options) -> None:
     from aibridge.telemetry import logging
 
     logging.configure(settings.telemetry.log, settings.secrets())
+    hold_stops()  # who reads the next line may send one
     typer.echo(f"aibridge listens on {url_of(listening)}; point clients at {url_of(listening)}/v1", err=True)
     run(create_app(settings, source=Source(options.read, logging.configure)), listening)

@@ -41,6 +41,7 @@ PATIENCE = 2.0
 """Seconds of such a pause from which on connections do not wait for the worker."""
 ENDING = 30.0
 """Seconds beyond the grace after which a worker that does not end is killed."""
+HEARD = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD})
 Read = Callable[[], Config]
 
 log = structlog.get_logger(__name__)
@@ -56,12 +57,14 @@ def supervise(settings: Config, read: Read) -> None:
     listening = Listening(settings.server.host, settings.server.port, settings.server.workers)
     import_module("aibridge.records.opening")  # else every worker loads SQLAlchemy when it starts
     logging.configure(settings.telemetry.log, settings.secrets())
-    typer.echo(f"aibridge listens on {listening.url}; point clients at {listening.url}/v1", err=True)
     if settings.bridge.recall == "memory":
         log.warning("bridge.recall memory: each worker only knows its own hidden turns; write on")
     folder = Path(tempfile.mkdtemp(prefix="aibridge-"))
     try:
-        problem = Supervisor(settings, read, listening, folder).run()
+        supervisor = Supervisor(settings, read, listening, folder)
+        supervisor.listen_to_signals()  # who reads the next line may send one
+        typer.echo(f"aibridge listens on {listening.url}; point clients at {listening.url}/v1", err=True)
+        problem = supervisor.run()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     if problem is not None:
@@ -100,7 +103,6 @@ class Supervisor:
 
     def run(self) -> str | None:
         """Until all workers have ended; the sentence why it could not serve, if so."""
-        self._listen_to_signals()
         gc.freeze()  # what is loaded stays shared between the processes
         self._due[0] = 0.0  # the first one makes the database, and says what is wrong only once
         while self._children or not self._stopping:
@@ -110,11 +112,12 @@ class Supervisor:
             self._kill_late()
         return self._problem
 
-    def _listen_to_signals(self) -> None:
+    def listen_to_signals(self) -> None:
+        """From now on signals are remembered for `run`."""
         self._awake.setblocking(False)
         self._wakes.setblocking(False)
         signal.set_wakeup_fd(self._wakes.fileno(), warn_on_full_buffer=False)
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
+        for number in HEARD:
             signal.signal(number, lambda *_: None)
 
     def _wait(self) -> None:
@@ -241,9 +244,12 @@ class Supervisor:
     def _start(self, index: int) -> None:
         self._listening.of(index)
         ours, theirs = socket.socketpair()
+        # A worker that has our handlers still would lose its stop, and pass it on to us as a second one.
+        signal.pthread_sigmask(signal.SIG_BLOCK, HEARD)
         pid = os.fork()
         if pid == 0:
             self._become_worker(index, ours, theirs)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, HEARD)
         theirs.close()
         ours.setblocking(False)
         self._children[pid] = _Child(index, pid, ours, self._round, time.monotonic())
@@ -257,6 +263,7 @@ class Supervisor:
                 signal.signal(number, signal.SIG_DFL)
             for number in (signal.SIGINT, signal.SIGHUP):
                 signal.signal(number, signal.SIG_IGN)
+            signal.pthread_sigmask(signal.SIG_SETMASK, {signal.SIGTERM})  # until the server can hear it
             # Whoever holds these after the supervisor's death keeps the others from seeing it.
             for held in (ours, self._awake, self._wakes, *(each.channel for each in self._children.values())):
                 held.close()

@@ -45,6 +45,14 @@ class Underway:
         self._tasks.add(task)
         try:
             await self._app(scope, receive, send)
+        except asyncio.CancelledError:
+            begun = _begun(send)
+            if begun is None:
+                raise
+            task.uncancel()  # the request ends here: nothing is left to cancel, or to log as a failure
+            if not begun:
+                stopped = BridgeError(Kind.OVERLOADED, "aibridge was stopped; ask again")
+                await send_error(send, stopped, shape_of(scope.get("path", "")))
         finally:
             self._tasks.discard(task)
 
@@ -53,3 +61,12 @@ class Underway:
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=ENDING)
             await tasks.stop(*self._tasks)
+
+
+def _begun(send: Send) -> bool | None:
+    """Whether the response has begun; uvicorn knows it, of others None.
+
+    To note it in a `send` of our own would cost each piece of a stream its short way (`reply`).
+    """
+    known: bool | None = getattr(getattr(send, "__self__", None), "response_started", None)
+    return known

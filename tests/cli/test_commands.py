@@ -158,7 +158,19 @@ def test_records_that_cannot_be_opened_are_told(tmp_path: Path) -> None:
     assert "Traceback" not in ran.stderr and SECRET not in ran.stderr
 
 
-@pytest.mark.parametrize("arguments", [("serve", "--prot", "1"), ("nothing",), ("serve", "--port", "many")])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("serve", "--prot", "1"),
+        ("nothing",),
+        ("serve", "--port", "many"),
+        ("serve", "--port", "70000"),
+        ("serve", "--port", "-1"),
+        ("serve", "--workers", "0"),
+        ("serve", "--workers", "1000"),
+        ("demo", "--port", "70000"),
+    ],
+)
 def test_a_wrong_option_shows_the_usage(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     ran = command(tmp_path, *arguments)
     assert (ran.returncode, ran.stdout) == (2, "")

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 from tests.support.bridge import Bridge
 from tests.support.gates import Gate
 from tests.support.raw import (
@@ -88,6 +90,24 @@ def test_a_stream_that_outlives_the_grace_ends_in_an_error(upstream: RawUpstream
         row = bridge.ended()
         assert (row["rounds"], row["http_status"]) == (1, 200), "its ending was told"
         assert row["status"] != "completed"
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/embeddings", "/v1/messages"])
+def test_a_client_that_still_sends_after_the_grace_is_told(
+    upstream: RawUpstream, tmp_path: Path, path: str
+) -> None:
+    with _bridge(tmp_path, upstream, "100ms") as bridge, connection(bridge.port) as client:
+        headers = [JSON_TYPE, ("Expect", "100-continue")]
+        client.sendall(request(bridge.port, QUESTION, headers, path=path)[:-1])
+        assert client.recv(100).startswith(b"HTTP/1.1 100"), "the body is being read"
+        assert bridge.stop() == 0
+        with http.client.HTTPResponse(client) as response:
+            response.begin()
+            told = json.loads(response.read())
+        assert response.status == 503
+        assert told["error"]["message"] == "aibridge was stopped; ask again"
+        assert ("type" in told) == (path == "/v1/messages"), "the API's own shape"
+        assert "Traceback" not in bridge.log and "CancelledError" not in bridge.log
 
 
 def test_a_tool_that_outlives_the_grace_is_cancelled(upstream: RawUpstream, tmp_path: Path) -> None:
