@@ -1,12 +1,13 @@
 """The recorder: what it was told is kept, whatever happens to the database or to this process."""
 
+import asyncio
 import json
 import resource
 import sqlite3
 import subprocess
 import threading
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
 from math import inf, nan
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,8 @@ import pytest
 
 from aibridge.facts import ExchangeStarted
 from aibridge.nouns import Filter, Usage
-from aibridge.records import RecordsError, open_records
+from aibridge.records import RecordsError, keeper, open_records
+from aibridge.records.failures import DatabaseFailing
 from aibridge.records.journal import SEGMENT_SIZE
 from aibridge.records.pricing import NO_PRICES
 from aibridge.records.storable import DEEPER, DEEPEST
@@ -130,14 +132,36 @@ def test_a_database_that_is_gone_delays_records_and_loses_none(tmp_path: Path) -
     with recording(records_in(tmp_path)) as recorder:
         recorder.tell(started("a"))
         assert recorder.flush()
-        (tmp_path / "aibridge.db").rename(tmp_path / "away.db")
-        (tmp_path / "aibridge.db").mkdir()
-        recorder.tell(ended("a"))
-        eventually(lambda: recorder.health()["state"] == "degraded", what="the failure")
-        (tmp_path / "aibridge.db").rmdir()
-        (tmp_path / "away.db").rename(tmp_path / "aibridge.db")
+        with _gone(tmp_path):
+            recorder.tell(ended("a"))
+            eventually(lambda: recorder.health()["state"] == "degraded", what="the failure")
         assert recorder.flush()
     assert select(tmp_path, "SELECT status FROM exchanges") == [("completed",)]
+
+
+@contextmanager
+def _gone(folder: Path) -> Iterator[None]:
+    """Something else is where the database was."""
+    (folder / "aibridge.db").rename(folder / "away.db")
+    (folder / "aibridge.db").mkdir()
+    yield
+    (folder / "aibridge.db").rmdir()
+    (folder / "away.db").rename(folder / "aibridge.db")
+
+
+@pytest.mark.parametrize("failing", [_locked, _gone])
+def test_a_database_that_is_back_is_noticed_also_when_nobody_asks_it(
+    failing: Callable[[Path], AbstractContextManager[None]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeper, "LOOKS_EVERY", 0.05)
+    with recording(records_in(tmp_path)) as recorder:
+        turns = recorder.hidden_turns()
+        with failing(tmp_path):
+            with pytest.raises(DatabaseFailing):
+                asyncio.run(turns.put(b"1" * 32, b"content", newest_wins=True, caller="c", user=None))
+            assert recorder.health()["state"] == "degraded"
+        eventually(lambda: recorder.health()["state"] == "ok", what="the recovery")
+        asyncio.run(turns.put(b"1" * 32, b"content", newest_wins=True, caller="c", user=None))
 
 
 def test_a_stop_while_the_database_fails_leaves_the_journal_to_the_next_start(tmp_path: Path) -> None:
