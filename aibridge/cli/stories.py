@@ -43,10 +43,12 @@ def _who(row: Row) -> Iterator[str]:
 
 def _what(row: Row) -> Iterator[str]:
     answered = row["model_answered"]
-    yield f"  request    {row['path']} ({'streamed' if row['streamed'] else 'in one piece'})"
-    yield f"  model      {row['model']}" + (f", answered by {answered}" if answered else "")
-    yield f"  upstream   {row['upstream']}"
-    yield f"  tools      {_number(row['injected_tools'], 'injected tool')}"
+    if row["path"]:  # else its beginning was lost
+        yield f"  request    {row['path']} ({'streamed' if row['streamed'] else 'in one piece'})"
+    yield f"  model      {row['model'] or '–'}" + (f", answered by {answered}" if answered else "")
+    yield f"  upstream   {row['upstream'] or '–'}"
+    if row["injected_tools"] is not None:
+        yield f"  tools      {_number(row['injected_tools'], 'injected tool')}"
     if row["unavailable"]:
         yield f"  away       MCP servers {', '.join(row['unavailable'])}"
     if row["left_out"]:

@@ -53,6 +53,18 @@ class Asking:
         self.error = None
         return answer
 
+    def look(self, work: Callable[[], object]) -> None:
+        """After a question without an answer: do `work` in this thread; once it succeeds all are asked again.
+
+        For a thread that looks now and then: who asks nothing would else never learn. Raises DatabaseFailing.
+        """
+        if (failed := self.error) is None:
+            return
+        began = time.monotonic()
+        work()
+        if time.monotonic() - began < PATIENCE and self.error is failed:
+            self.error = None
+
     def close(self) -> None:
         """End the threads that do not hang."""
         for _ in self._threads:

@@ -18,7 +18,7 @@ from aibridge.config import Records
 from aibridge.facts import AttemptFailed, CallEnded, ExchangeEnded, ExchangeStarted, Fact, RoundEnded
 from aibridge.nouns import Caller, Keep
 from aibridge.records.redaction import Redaction
-from aibridge.records.storable import storable_value
+from aibridge.records.storable import nests, shallow, storable_value
 
 TEXTS: Mapping[type, tuple[str, ...]] = {
     ExchangeStarted: ("prompt", "metadata", "user", "path"),
@@ -70,6 +70,8 @@ class Encoder:
                 changes["trace"] = None
         elif isinstance(fact, CallEnded) and fact.result is not None:
             changes["result_chars"] = len(fact.result)
+        elif isinstance(fact, RoundEnded) and fact.usage.other and nests(fact.usage.other):
+            changes["usage"] = replace(fact.usage, other=shallow(fact.usage.other))
         for name in TEXTS[type(fact)]:
             value = getattr(fact, name)
             if value is None:

@@ -106,8 +106,12 @@ class Journal:
             wanted = segment and self._spare is None and self._size > len(segment.space) // 2
         for each, size in full:
             each.leave(size)
-        if not wanted:
-            return
+        if segment is not None and self._is_deleted(segment):
+            self._begin_again(segment)
+        elif wanted:
+            self._make_spare()
+
+    def _make_spare(self) -> None:
         try:
             made = self._made(0)
         except OSError:
@@ -117,6 +121,31 @@ class Journal:
         with self._lock:
             if self._segment is not None and self._spare is None and made.number > self._number:
                 self._spare = made
+                return
+        made.discard()
+
+    def _is_deleted(self, segment: _Segment) -> bool:
+        with self._lock:  # so that nobody closes it
+            return self._segment is segment and not os.fstat(segment.file).st_nlink
+
+    def _begin_again(self, deleted: _Segment) -> None:
+        """Go on in a file that a later process will find; who reads the deleted one has it open."""
+        try:
+            files.make_folder(self.folder)
+            if not os.fstat(self._marker).st_nlink:  # first: a segment without one would be taken over
+                held = files.hold(files.marker_path(self.folder, self.id))
+                if held is None:
+                    return
+                os.close(self._marker)
+                self._marker = held
+            made = self._made(0)
+        except OSError:
+            return
+        with self._lock:
+            if self._segment is deleted:
+                spare, self._spare = self._spare, None
+                self._full += [(spare, 0)] if spare else []
+                self._begin(made)
                 return
         made.discard()
 

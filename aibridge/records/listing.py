@@ -70,9 +70,11 @@ def these(connection: Connection, ids: list[str]) -> list[Row]:
 def export(store: "Store", wanted: Filter) -> Iterator[Row]:
     """Every exchange with its sums, its prompt where it is kept, oldest first; BATCH of them in memory.
 
+    Without a period, those of which nobody knows when they began come last.
     Raises DatabaseFailing.
     """
     place: Place = (datetime(1, 1, 1, tzinfo=UTC), "")
+    always = wanted.since is None and wanted.until is None
     while True:
         with store.reading() as connection:
             rows = newer(connection, wanted, place)
@@ -80,9 +82,25 @@ def export(store: "Store", wanted: Filter) -> Iterator[Row]:
         for row in rows:
             yield {**row, "prompt": texts.get(row["id"])}
         if len(rows) < BATCH:
-            return
+            break
         place = (rows[-1]["started_at"], rows[-1]["id"])
         wanted = replace(wanted, since=place[0])
+    if always:
+        yield from _without_beginning(store, wanted)
+
+
+def _without_beginning(store: "Store", wanted: Filter) -> Iterator[Row]:
+    """Exchanges that ended, and whose beginning was lost; in the order of their ids."""
+    wanted, last = replace(wanted, since=None), ""
+    while True:
+        lost = (exchanges.c.started_at.is_(None), exchanges.c.id > last, *conditions(wanted))
+        with store.reading() as connection:
+            query = sa.select(exchanges).where(*lost).order_by(exchanges.c.id).limit(BATCH)
+            rows = _summed(connection, [dict(row) for row in connection.execute(query).mappings()])
+        yield from ({**row, "prompt": None} for row in rows)
+        if len(rows) < BATCH:
+            return
+        last = rows[-1]["id"]
 
 
 EXPORTED = (*(column.name for column in exchanges.c), *TOKENS, "cost_micros", "calls", "prompt")

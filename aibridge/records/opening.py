@@ -2,10 +2,12 @@
 
 import mmap
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from aibridge.config import Records
 from aibridge.records import files, logs
+from aibridge.records.asking import Asking
 from aibridge.records.caller_secret import CallerSecret
 from aibridge.records.failures import OFF, DatabaseFailing, RecordsError
 from aibridge.records.journal import SEGMENT_SIZE, Journal
@@ -65,10 +67,12 @@ def open_recorder(config: Records, prices: Prices = NO_PRICES) -> Recorder:
         secret = CallerSecret(store, folder)
         writer = Writer(journal, store, prices)
         room = Room(journal, config.journal_limit, config.on_full)
+        asking = Asking()
         chores: list[Callable[[], None]] = [room.look, writer.wake, secret.ask_again]
+        chores += [partial(asking.look, store.check)]
         chores += [TakingOver(folder, store, prices), Retention(store, _retention(config))]
         keeper = Keeper(chores, writer)
-        return Recorder(config, journal, store, writer, secret, keeper, room)
+        return Recorder(config, journal, store, writer, secret, keeper, room, asking)
     except OSError as error:
         if journal is not None:
             journal.close()

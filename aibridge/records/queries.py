@@ -98,7 +98,10 @@ def run_of(connection: Connection, row: Mapping[str, Any]) -> list[Mapping[str, 
     """The exchanges of the agent run that exchange `row` is part of, oldest first; itself among them.
 
     Those that answer each other's tool calls, for one caller; in both directions, the nearest LONGEST_RUN.
+    One whose beginning was lost stands alone.
     """
+    if row["started_at"] is None:
+        return [row]
     room = LONGEST_RUN - 1
     earlier, later = (list(islice(each(connection, row), room)) for each in (_earlier, _later))
     later = later[: max(room // 2, room - len(earlier))]

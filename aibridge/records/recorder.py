@@ -43,12 +43,13 @@ class Recorder:
         secret: "CallerSecret",
         keeper: "Keeper",
         room: Room,
+        asking: Asking,
     ) -> None:
         self._encode = Encoder(config)
         self._room = room
         self._journal, self._store, self._writer = journal, store, writer
         self._secret, self._keeper = secret, keeper
-        self._asking, self._owners = Asking(), Owners(config.redact)
+        self._asking, self._owners = asking, Owners(config.redact)
         self._lost: dict[str, int] = {}
         self._problem: str | None = None
         self._closed = False

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from aibridge.masking import MASK, mask, may_need_mask, names_secret
+from aibridge.records.storable import DEEPER, DEEPEST
 
 
 class Redaction:
@@ -22,15 +23,17 @@ class Redaction:
             text = pattern.sub(MASK, text)
         return mask(text) if may_need_mask(text) else text
 
-    def value(self, value: Any) -> Any:
-        """A text or a JSON value as it is kept; under the name of a secret whatever it is."""
+    def value(self, value: Any, room: int = DEEPEST) -> Any:
+        """A text or a JSON value as it is kept, of `room` levels; under the name of a secret it is masked."""
         if isinstance(value, str):
             return self.text(value)
+        if not isinstance(value, Mapping | list | tuple):
+            return value
+        if room == 0:
+            return DEEPER
         if isinstance(value, Mapping):
             return {
-                key: MASK if names_secret(key) and item is not None else self.value(item)
+                key: MASK if names_secret(key) and item is not None else self.value(item, room - 1)
                 for key, item in value.items()
             }
-        if isinstance(value, list | tuple):
-            return [self.value(item) for item in value]
-        return value
+        return [self.value(item, room - 1) for item in value]

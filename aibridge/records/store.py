@@ -26,7 +26,7 @@ from aibridge.records.migrations import is_current
 from aibridge.records.preparing import Prepared
 from aibridge.records.rows import ENDED, STARTED, STARTED_AT, UPSERTS, WHOLE, Row, Upsert, Values, whole
 from aibridge.records.summaries import outdate, past_days
-from aibridge.records.tables import exchanges, settings
+from aibridge.records.tables import exchanges, hidden_turns, settings
 
 CALLERS = "caller_secret"
 DAY = len("2026-01-01")
@@ -121,6 +121,11 @@ class Store:
         except FAILING as error:
             self._prepared = None
             raise DatabaseFailing(reason(error)) from error
+
+    def check(self) -> None:
+        """Whether it may be written to now: takes the locks, and changes nothing. Raises DatabaseFailing."""
+        with self.writing() as connection:
+            connection.execute(sa.delete(hidden_turns).where(sa.false()))
 
     def close(self) -> None:
         """Close all connections."""

@@ -5,10 +5,13 @@ tables; a test compares the two.
 """
 
 from datetime import UTC, datetime
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Column, MetaData, Table
 from sqlalchemy.engine import Dialect
+
+from aibridge.records.storable import shallow
 
 
 class UtcTime(sa.TypeDecorator[datetime]):
@@ -28,13 +31,24 @@ class UtcTime(sa.TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
+class ShallowJson(sa.TypeDecorator[Any]):
+    """A JSON value, not too deep for who reads it, whoever wrote it."""
+
+    impl = sa.JSON(none_as_null=True)
+    cache_ok = True
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> Any:
+        """Of a few levels."""
+        return shallow(value)
+
+
 NAMES = {
     "ix": "ix_%(table_name)s_%(column_0_name)s",
     "pk": "pk_%(table_name)s",
 }
 metadata = MetaData(naming_convention=NAMES)
 Id = sa.String(36)
-Json = sa.JSON(none_as_null=True)
+Json = ShallowJson()
 
 exchanges = Table(
     "exchanges",

@@ -42,7 +42,9 @@ def _found(connection: Connection, by: str, wanted: Filter) -> Found:
         return from_rows(connection, by, wanted)
     found = answer.found
     parts = [from_rows(connection, by, replace(wanted, since=a, until=b)) for a, b in answer.gaps]
-    if wanted.since is None and wanted.until is None:  # ended, but their beginning was lost
+    every = (None, None)
+    if every == (wanted.since, wanted.until) and every not in answer.gaps:
+        # ended, but their beginning was lost
         parts.append(from_rows(connection, by, wanted, exchanges.c.started_at.is_(None)))
     for part in parts:
         for group, sums in part.items():

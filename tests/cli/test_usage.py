@@ -228,6 +228,27 @@ def test_what_a_model_wrote_does_not_steer_the_terminal(folder: Path) -> None:
     assert not set(told) & set("\x1b\x9b\x07")
 
 
+def test_an_exchange_whose_beginning_was_lost_is_told_as_far_as_it_is_known(folder: Path) -> None:
+    with recording(records_in(folder)) as recorder:
+        for fact in whole("headless")[1:]:
+            recorder.tell(fact)
+    ran = _usage(folder, "show", "headless")
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert "at an unknown time  an unknown caller asked" in ran.stdout
+    assert "model      –, answered by gpt-5-2026" in ran.stdout
+    assert "None" not in ran.stdout
+    assert json.loads(_usage(folder, "show", "last", "--format", "json").stdout)["started_at"] is None
+    [line] = _usage(folder, "export").stdout.splitlines()
+    assert (json.loads(line)["id"], json.loads(line)["output"], json.loads(line)["calls"]) == (
+        "headless",
+        60,
+        1,
+    )
+    assert _usage(folder, "export", "--since", "7d").stdout == ""
+    for arguments in (("list", "--since", "all"), ("--by", "day", "--since", "all"), ("--by", "model")):
+        assert _usage(folder, *arguments).returncode == 0
+
+
 def test_an_unknown_exchange_is_one_sentence(folder: Path) -> None:
     assert _refused(_usage(folder, "show", "0000")) == "aibridge: there is no exchange 0000"
     assert _refused(_usage(folder, "show", "")) == (

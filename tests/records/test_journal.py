@@ -3,6 +3,7 @@
 import errno
 import os
 import resource
+import shutil
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -211,6 +212,26 @@ def test_a_segment_that_somebody_deletes_is_still_read(tmp_path: Path) -> None:
         files.segment_path(tmp_path, journal.id, 0).unlink()
         journal.append([b"entry"])
         assert _read_all(tail, journal.newest) == [b"entry"]
+
+
+def test_a_journal_whose_folder_was_deleted_goes_on_in_a_new_one(tmp_path: Path) -> None:
+    folder = tmp_path / "journal"
+    with _journal(folder, segment_size=1000) as (journal, tail):
+        journal.append([b"before"])
+        journal.append([b"x" * 600])
+        journal.prepare()  # which makes a spare
+        shutil.rmtree(folder)
+        journal.append([b"meanwhile"])
+        journal.prepare()
+        journal.append([b"after"])
+        assert files.journals(folder) == [journal.id]
+        assert files.hold(files.marker_path(folder, journal.id)) is None
+        [number] = files.segment_numbers(folder, journal.id)
+        assert frame(b"after") in files.segment_path(folder, journal.id, number).read_bytes()
+        assert _read_all(tail, journal.newest) == [b"before", b"x" * 600, b"meanwhile", b"after"]
+        assert tail.position == journal.position
+        journal.prepare()
+        assert files.segment_numbers(folder, journal.id) == [number]
 
 
 @contextmanager

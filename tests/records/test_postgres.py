@@ -132,6 +132,7 @@ def test_recall_is_a_miss_at_once_while_the_server_is_away(kept: Place, postgres
         with _away(postgres):
             assert all("refused" in error or "closed" in error for error in asyncio.run(ask(50)))
             assert recorder.health()["state"] == "degraded"
+        eventually(lambda: recorder.health()["state"] == "ok", what="the way back, which nobody asks for")
         eventually(lambda: "content" in asyncio.run(ask(1))[0], 30, "the way back")
 
 

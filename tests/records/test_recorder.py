@@ -1,30 +1,40 @@
 """The recorder: what it was told is kept, whatever happens to the database or to this process."""
 
+import asyncio
+import json
 import resource
 import sqlite3
 import subprocess
 import threading
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
+from math import inf, nan
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from aibridge.facts import ExchangeStarted
-from aibridge.records import RecordsError, open_records
+from aibridge.nouns import Filter, Usage
+from aibridge.records import RecordsError, keeper, open_records
+from aibridge.records.failures import DatabaseFailing
 from aibridge.records.journal import SEGMENT_SIZE
+from aibridge.records.pricing import NO_PRICES
+from aibridge.records.storable import DEEPER, DEEPEST
 from tests.records.telling import (
     ARGUMENT,
     PROMPT,
     RESULT,
     ROOT,
     THOUGHT,
+    Place,
     child,
     child_command,
     dump,
     ended,
     recording,
     records_in,
+    round_ended,
     select,
     started,
     whole,
@@ -39,6 +49,13 @@ def _locked(folder: Path) -> Iterator[None]:
         other.execute("BEGIN IMMEDIATE")
         yield
         other.execute("ROLLBACK")
+
+
+class _Unspeakable:
+    """What cannot even be a text."""
+
+    def __str__(self) -> str:
+        raise TypeError("no words for it")
 
 
 def _bytes(folder: Path) -> bytes:
@@ -115,14 +132,36 @@ def test_a_database_that_is_gone_delays_records_and_loses_none(tmp_path: Path) -
     with recording(records_in(tmp_path)) as recorder:
         recorder.tell(started("a"))
         assert recorder.flush()
-        (tmp_path / "aibridge.db").rename(tmp_path / "away.db")
-        (tmp_path / "aibridge.db").mkdir()
-        recorder.tell(ended("a"))
-        eventually(lambda: recorder.health()["state"] == "degraded", what="the failure")
-        (tmp_path / "aibridge.db").rmdir()
-        (tmp_path / "away.db").rename(tmp_path / "aibridge.db")
+        with _gone(tmp_path):
+            recorder.tell(ended("a"))
+            eventually(lambda: recorder.health()["state"] == "degraded", what="the failure")
         assert recorder.flush()
     assert select(tmp_path, "SELECT status FROM exchanges") == [("completed",)]
+
+
+@contextmanager
+def _gone(folder: Path) -> Iterator[None]:
+    """Something else is where the database was."""
+    (folder / "aibridge.db").rename(folder / "away.db")
+    (folder / "aibridge.db").mkdir()
+    yield
+    (folder / "aibridge.db").rmdir()
+    (folder / "away.db").rename(folder / "aibridge.db")
+
+
+@pytest.mark.parametrize("failing", [_locked, _gone])
+def test_a_database_that_is_back_is_noticed_also_when_nobody_asks_it(
+    failing: Callable[[Path], AbstractContextManager[None]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeper, "LOOKS_EVERY", 0.05)
+    with recording(records_in(tmp_path)) as recorder:
+        turns = recorder.hidden_turns()
+        with failing(tmp_path):
+            with pytest.raises(DatabaseFailing):
+                asyncio.run(turns.put(b"1" * 32, b"content", newest_wins=True, caller="c", user=None))
+            assert recorder.health()["state"] == "degraded"
+        eventually(lambda: recorder.health()["state"] == "ok", what="the recovery")
+        asyncio.run(turns.put(b"1" * 32, b"content", newest_wins=True, caller="c", user=None))
 
 
 def test_a_stop_while_the_database_fails_leaves_the_journal_to_the_next_start(tmp_path: Path) -> None:
@@ -145,10 +184,8 @@ def test_a_full_disk_delays_records_and_what_cannot_be_written_ever_is_counted(t
         health = recorder.health()
         assert health["state"] == "degraded"
         assert "journal" in health["error"]
-        circular: dict[str, object] = {}
-        circular["self"] = circular
-        recorder.tell(started("c", metadata=circular))
-        assert recorder.lost() == {"RecursionError": 1}
+        recorder.tell(started("c", metadata={"unspeakable": _Unspeakable()}))
+        assert recorder.lost() == {"TypeError": 1}
         assert recorder.health()["lost"] == 1
         recorder.tell(started("d"))
         eventually(lambda: recorder.refuses() is None, what="the room")
@@ -170,6 +207,68 @@ def test_a_value_that_json_does_not_know_is_kept_as_text(tmp_path: Path) -> None
         assert recorder.flush()
         [(kept,)] = select(tmp_path, "SELECT metadata FROM exchanges")
         assert kept == f'{{"path": "{tmp_path}", "(1, 2)": "pair"}}'
+
+
+def _nested(levels: int) -> Any:
+    value: Any = "the end"
+    for _ in range(levels):
+        value = {"a": [value]}
+    return value
+
+
+def _levels(value: Any) -> int:
+    """How deep it is, along the first items."""
+    levels = 0
+    while isinstance(value, dict | list):
+        value, levels = next(iter(value.values() if isinstance(value, dict) else value)), levels + 1
+    return levels
+
+
+@pytest.mark.parametrize("levels", [1, 30, 60, 200, 400, 5000])
+def test_what_is_nested_too_deep_is_left_out_and_the_rest_recorded(place: Place, levels: int) -> None:
+    deep = _nested(levels)
+    with recording(place.config()) as recorder:
+        facts = (
+            started("a", metadata={"team": "search", "deep": deep, "key": {"api_key": deep}}),
+            round_ended("a", usage=Usage(input=7, other={"tier": "flex", "deep": deep})),
+            ended("a"),
+        )
+        for fact in facts:
+            recorder.tell(fact)
+        assert recorder.flush()
+        assert recorder.health() == {"state": "ok", "pending": 0, "error": None}
+    [(began, metadata)] = place.select("SELECT started_at IS NOT NULL, CAST(metadata AS TEXT) FROM exchanges")
+    [(other,)] = place.select("SELECT CAST(other AS TEXT) FROM token_usages")
+    assert began
+    for text, beside in ((metadata, ("team", "search")), (other, ("tier", "flex"))):
+        kept = json.loads(text)
+        assert kept[beside[0]] == beside[1]
+        assert _levels({"": kept["deep"]}) == min(1 + 2 * levels, DEEPEST)
+        assert (kept["deep"] == deep) if levels <= 30 else (DEEPER in text.encode().decode("unicode_escape"))
+
+
+def test_a_circle_is_cut(tmp_path: Path) -> None:
+    circular: dict[str, object] = {}
+    circular["self"] = circular
+    with recording(records_in(tmp_path)) as recorder:
+        recorder.tell(started("a", metadata=circular))
+        assert recorder.flush()
+        assert recorder.lost() == {}
+    [(kept,)] = select(tmp_path, "SELECT metadata FROM exchanges")
+    assert _levels(json.loads(kept)) == DEEPEST
+
+
+def test_numbers_beyond_all_measure_are_no_reason_to_lose_an_exchange(place: Place) -> None:
+    numbers = {"nan": nan, "infinite": -inf, "large": 10**4000, "small": -(10**30), "float": 1e308}
+    with recording(place.config()) as recorder:
+        recorder.tell(started("a", metadata={**numbers, "within": [numbers]}))
+        recorder.tell(round_ended("a", usage=Usage(other=numbers)))
+        assert recorder.flush()
+        assert recorder.lost() == {}
+        [row] = recorder.questions(NO_PRICES).page(Filter(), None, 5).exchanges
+    kept = {**numbers, "nan": None, "infinite": None}
+    assert row["metadata"] == {**kept, "within": [kept]}
+    assert place.select("SELECT count(*) FROM token_usages WHERE other IS NOT NULL") == [(1,)]
 
 
 TEXTS = {"prompts": [PROMPT, THOUGHT], "arguments": [ARGUMENT], "results": [RESULT]}

@@ -114,6 +114,33 @@ def test_an_export_is_lines_of_json_or_csv(site: Bridged) -> None:
     ]
 
 
+def test_rows_of_every_past_are_told(tmp_path: Path) -> None:
+    """Metadata that an older aibridge kept however deep it was; an exchange whose beginning was lost."""
+    with bridged(tmp_path, configuration(tmp_path, "http://127.0.0.1:9/v1")) as bridge:
+        recorder = bridge.app.rooms().recorder
+        deep, headless = new_id(), new_id()
+        told = (started(deep, started_at=datetime.now(UTC).timestamp()), round_ended(deep), ended(headless))
+        for fact in told:
+            recorder.tell(fact)
+        assert recorder.flush()
+        nested = '{"a":' * 400 + "1" + "}" * 400
+        _change(bridge.folder, f"UPDATE exchanges SET metadata = '{nested}' WHERE id = '{deep}'")
+        _change(bridge.folder, f"UPDATE token_usages SET other = '{nested}'")
+        [listed] = _get(bridge, "/api/exchanges", since="all").json()["exchanges"]
+        assert (listed["id"], list(listed["metadata"])) == (deep, ["a"])
+        assert list(_get(bridge, f"/api/exchanges/{deep}").json()["token_usages"][0]["other"]) == ["a"]
+        lost = _get(bridge, f"/api/exchanges/{headless}").json()
+        assert (lost["started_at"], lost["status"], lost["model"]) == (None, "completed", None)
+        assert [each["id"] for each in lost["run"]] == [headless]
+        exported = [
+            json.loads(line)["id"] for line in _get(bridge, "/api/export", since="all").text.splitlines()
+        ]
+        assert exported == [deep, headless]
+        for by in ("day", "model"):
+            groups = _get(bridge, "/api/usage", by=by, since="all").json()["groups"]
+            assert sum(each["exchanges"] for each in groups) == 2
+
+
 @pytest.mark.parametrize(
     ("path", "query", "status", "message"),
     [
@@ -154,6 +181,7 @@ def test_a_database_that_is_gone_is_told(tmp_path: Path) -> None:
 def _change(folder: Path, statement: str) -> None:
     with closing(sqlite3.connect(folder / "aibridge.db")) as database:
         database.execute(statement)
+        database.commit()
 
 
 def test_every_route_does_what_its_document_says(site: Bridged, tmp_path: Path) -> None:
