@@ -34,8 +34,6 @@ NO_IDS = frozenset({"compact", "input_tokens"})
 PREVIOUS = "previous_response_id"
 OWN = frozenset({"/models", "/tools"})
 """Routes below `/v1` that aibridge answers itself."""
-
-
 MODELS = "/models/"
 AS_WRITTEN = "!\"#$%&'()*+,/:;<=>?@[\\]^`{|}"
 """What a path may hold beside letters, digits and `_.-~`, encoded already or not to be."""
@@ -106,10 +104,11 @@ class Passthrough:
         _check_path(scope["aibridge.path"])
         body = await self._body(scope, receive)
         text = self._text(scope, body) if isinstance(body, bytes) else b""
-        model = _model_in(text) if body else _model_below(scope)
+        below = _below_models(scope)
+        model = _model_in(text) if below is None else _named(below)
         opener = self.openers().opener(scope.get("aibridge.upstream"), model, _api(scope))
         known_as = None if model is None else opener.resolve(model)
-        wanted = _Wanted(caller, body, text, model, known_as, opener, lists=_lists_models(scope))
+        wanted = _Wanted(caller, body, text, model, known_as, opener, by_path=below is not None)
         _check(wanted)
         return wanted
 
@@ -221,8 +220,8 @@ class _Wanted:
     known_as: str | None
     """The upstream's own name of the model."""
     opener: Opener
-    lists: bool
-    """All models of the upstream are asked for."""
+    by_path: bool
+    """It is about a model, or all of them: the path says which."""
 
     @property
     def size(self) -> int:
@@ -236,13 +235,13 @@ class _Wanted:
 
     def renamed(self) -> bytes:
         """The JSON as the upstream knows the model."""
-        if self._alias is None or not self.text:
+        if self._alias is None or self.by_path:
             return self.text
         return ObjectText.read(self.text).replaced({"model": dumps(self._alias)})
 
     def path(self, written: str) -> str:
         """The same of the path."""
-        return written if self._alias is None or self.text else MODELS + quote(self._alias, "")
+        return MODELS + quote(self._alias, "") if self._alias is not None and self.by_path else written
 
 
 def _check_path(path: str) -> None:
@@ -255,23 +254,17 @@ def _check(wanted: _Wanted) -> None:
     """Raises BridgeError (403) for a model that the key may not use, or that cannot be known."""
     if wanted.model is not None:
         check_model(wanted.caller, wanted.model, wanted.known_as or wanted.model)
-    elif (wanted.body or wanted.lists) and not wanted.caller.rights.any_model:
+    elif (wanted.body or wanted.by_path) and not wanted.caller.rights.any_model:
         sentence = "this key may use some models only, and this request does not say its model in JSON"
-        if wanted.lists:
+        if wanted.by_path:
             sentence = "this key may use some models only; GET /v1/models lists those"
         raise BridgeError(Kind.MODEL_NOT_ALLOWED, sentence, "model")
 
 
-def _lists_models(scope: Scope) -> bool:
-    below: str = scope["aibridge.path"]
-    return f"{below}/".startswith(MODELS)
-
-
-def _model_below(scope: Scope) -> str | None:
-    """The model that `/models/{model}` names."""
-    below: str = scope["aibridge.path"]
-    model = unquote(below.removeprefix(MODELS)) if below.startswith(MODELS) else ""
-    return model if model.isprintable() and model else None
+def _below_models(scope: Scope) -> str | None:
+    """What follows `/models/`, however it is written: servers read `//` and `%6D` as they like."""
+    path = "/".join(["", *filter(None, unquote(scope["aibridge.path"]).split("/")), ""])
+    return path.removeprefix(MODELS).rstrip("/") if path.startswith(MODELS) else None
 
 
 def _model_in(body: bytes) -> str | None:
@@ -279,7 +272,11 @@ def _model_in(body: bytes) -> str | None:
         model = ObjectText.read(body).value.get("model")
     except ValueError:
         return None  # whatever it is, the upstream may know
-    return model if isinstance(model, str) and model and model.isprintable() else None
+    return _named(model) if isinstance(model, str) else None
+
+
+def _named(model: str) -> str | None:
+    return model if model and model.isprintable() else None
 
 
 def _api(scope: Scope) -> str | None:

@@ -71,6 +71,9 @@ def test_what_the_key_does_not_allow_is_not_told_by_another_path_either(
     ):
         got = send(bridge.port, method="GET", path=path, headers=[bearer(key)])
         assert got.status in (400, 403), path
+    for path in ("/v1//models", "/v1/%6Dodels/m-2", "/up/v1/models", "/v1/models/m-2"):
+        got = send(bridge.port, b'{"model": "m-1"}', [JSON_TYPE, bearer(key)], method="GET", path=path)
+        assert got.status == 403, path
     assert upstream.heard == []
     assert send(bridge.port, method="GET", path="/v1/models/m-1", headers=[bearer(key)]).status == 200
     assert send(bridge.port, method="GET", path="/v1/models/", headers=[bearer(key)]).status == 307
