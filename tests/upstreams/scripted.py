@@ -1,11 +1,13 @@
 """An upstream that answers by a script, one answer after the other, on real sockets."""
 
+import asyncio
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from aibridge import config, upstreams
 from tests.bridge.saying import Said, Turn, events
 from tests.support.bridged import Bridged, bridged, configuration
 from tests.support.raw import (
@@ -80,3 +82,17 @@ plainly = answer_plainly
 def attempts_of(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, bool]]:
     """Of failed attempts: upstream, code, and whether it was asked again."""
     return [(row["upstream"], row["code"], row["again_in_ms"] is not None) for row in rows]
+
+
+def probed(base_url: str, **settings: object) -> tuple[bool, str]:
+    """What an upstream with these settings says of the server at `base_url`."""
+
+    async def ask() -> tuple[bool, str]:
+        entry = config.Upstream.model_validate({"base_url": base_url, **settings})
+        router = upstreams.from_config({"up": entry})
+        try:
+            return await router.upstreams[0].probe()
+        finally:
+            await router.aclose()
+
+    return asyncio.run(ask())

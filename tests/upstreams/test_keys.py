@@ -1,6 +1,5 @@
 """Several keys of one upstream: in turn, those that are refused rest, and none is ever shown."""
 
-import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,13 +7,12 @@ from pathlib import Path
 import pytest
 
 from aibridge import config as configurations
-from aibridge import upstreams
 from aibridge.errors import ConfigError
 from aibridge.upstreams.credentials import BUSY_REST, LONGEST_REST, REFUSED_REST, Keys
 from tests.bridge.clock import Clock
 from tests.support.bridged import Bridged, bridged, configuration
 from tests.support.raw import COMPLETION, RawUpstream, Talk, answer_plainly, ask, raw_upstream, send, whole
-from tests.upstreams.scripted import CALLS, attempts_of, bridged_before, refusal
+from tests.upstreams.scripted import CALLS, attempts_of, bridged_before, probed, refusal
 from tests.upstreams.test_breaker import Time
 
 KEYS = [f"sk-test-{'x' * 20}-{letter * 4}" for letter in "abc"]
@@ -148,16 +146,8 @@ def test_a_probe_names_the_key_that_is_refused() -> None:
     def answer(talk: Talk) -> None:
         talk.send(refusal(401) if bearer(talk) == KEYS[0] else refusal(404))
 
-    async def probed(base_url: str) -> tuple[bool, str]:
-        entry = configurations.Upstream.model_validate({"base_url": base_url, "api_key": KEYS})
-        router = upstreams.from_config({"up": entry})
-        try:
-            return await router.upstreams[0].probe()
-        finally:
-            await router.aclose()
-
     with raw_upstream(answer) as upstream:
-        found = asyncio.run(probed(upstream.base_url))
+        found = probed(upstream.base_url, api_key=KEYS)
     assert found == (False, "upstream 'up' refuses key 1 (…aaaa) of its api_key")
 
 

@@ -1,18 +1,15 @@
 """`GET /v1/models`: who is asked, with which credential, and what becomes of those that do not answer."""
 
-import asyncio
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from aibridge import config as configurations
-from aibridge import upstreams
 from aibridge.upstreams import client
 from aibridge.upstreams.model_list import FAILURE_REMEMBERED
 from tests.support.bridged import bridged, configuration
 from tests.support.raw import Got, RawUpstream, Talk, raw_upstream, send, whole
-from tests.upstreams.scripted import refusal
+from tests.upstreams.scripted import probed, refusal
 
 Json = dict[str, Any]
 SOON = 0.2
@@ -77,16 +74,8 @@ def test_an_upstream_that_hangs_is_left_out_soon_and_not_asked_again_at_once(
 def test_a_probe_of_an_upstream_that_hangs_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client, "LISTING", SOON)
 
-    async def probed(base_url: str) -> tuple[bool, str]:
-        entry = configurations.Upstream.model_validate({"base_url": base_url})
-        router = upstreams.from_config({"up": entry})
-        try:
-            return await router.upstreams[0].probe()
-        finally:
-            await router.aclose()
-
     with raw_upstream(hangs) as hanging:
-        assert asyncio.run(probed(hanging.base_url)) == (
+        assert probed(hanging.base_url) == (
             False,
             "upstream 'up' gave no list of models within 0.2 s",
         )
