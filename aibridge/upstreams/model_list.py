@@ -47,7 +47,10 @@ class ModelList:
     async def merged(self, headers: Sequence[tuple[bytes, bytes]], caller: str) -> Listed:
         """The models that `caller` may ask for: each id once, from the upstream that serves it."""
         upstreams = self.router.upstreams
-        lists = await asyncio.gather(*(self._of(upstream, headers, caller) for upstream in upstreams))
+        own = self.router.callers_own()
+        lists = await asyncio.gather(
+            *(self._of(each, headers, caller if each is own else None) for each in upstreams)
+        )
         models: dict[str, Mapping[str, Any]] = {}
         stands_for: dict[str, str] = {}
         for upstream, found in zip(upstreams, lists, strict=True):
@@ -62,16 +65,15 @@ class ModelList:
         return Listed(list(models.values()), stands_for, unavailable)
 
     async def _of(
-        self, upstream: Upstream, headers: Sequence[tuple[bytes, bytes]], caller: str
+        self, upstream: Upstream, headers: Sequence[tuple[bytes, bytes]], caller: str | None
     ) -> list[Mapping[str, Any]] | None:
-        """The upstream's own list; None where it gives none."""
-        own = upstream is self.router.callers_own()
-        key = (upstream.name, caller if own else "")
+        """The upstream's own list; None where it gives none. Without a `caller` only ours goes on."""
+        key = (upstream.name, caller or "")
         known = self._remembered.get(key)
         if known and self.clock() < known[0]:
             return known[1]
         try:
-            asked = upstream if own else upstream.without_callers_credential()
+            asked = upstream.without_callers_credential() if caller is None else upstream
             status, body = await asked.list_models(headers)
             found = _entries(loads(body)) if status == 200 else None
         except (BridgeError, ValueError):
